@@ -1,0 +1,1 @@
+"""Calibration pictures, quantisation ranges and the accuracy report of a quantised network."""

@@ -1,0 +1,72 @@
+"""Every exception that cfvgg raises on purpose.
+
+All of them print as one line: what is wrong, where, and how to fix it. The command lines catch
+`CfvggError`, print that line to standard error and exit with `exit_code`; anything else is a bug.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CfvggError(Exception):
+    """Base class; `str(error)` is one line for a person.
+
+    Args:
+        what: what is wrong.
+        where: the file, setting or device concerned.
+        fix: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | Path | None = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        line = f"{where}: {what}" if where is not None else what
+        if fix:
+            line = f"{line}; {fix}"
+        super().__init__(" ".join(line.split()))
+
+
+class ConfigError(CfvggError):
+    """A setting is unknown, has the wrong type, or is out of range."""
+
+
+class SourceError(CfvggError):
+    """Frames cannot be opened, decoded or understood."""
+
+
+class BoxError(CfvggError):
+    """A target box is empty, not finite, or outside the frame."""
+
+
+class BundleError(CfvggError):
+    """A model bundle is missing, damaged, or does not match its own manifest."""
+
+
+class InterpreterError(CfvggError):
+    """No TFLite runtime is installed, or it refused the model."""
+
+
+class DependencyError(CfvggError):
+    """An optional package is needed for what was asked and is not installed."""
+
+
+class WeightsError(CfvggError):
+    """Network weights are missing, truncated, or have the wrong shapes."""
+
+
+class CalibrationError(CfvggError):
+    """The calibration pictures are too few or unreadable."""
+
+
+class AccuracyError(CfvggError):
+    """An exported model differs from its original by more than the limit."""
+
+    exit_code = 3
+
+
+class StorageError(CfvggError):
+    """Output could not be written; nothing half-written was left behind."""
+
+    exit_code = 4

@@ -1,0 +1,80 @@
+"""Plain data (TOML, JSON) into frozen dataclasses, strictly, with errors that name the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+
+from edge_runtime.errors import CfvggError
+
+T = TypeVar("T")
+
+
+def structure(kind: type[T], data: Any, where: str | Path, error: type[CfvggError]) -> T:
+    """`data` as an instance of the dataclass `kind`.
+
+    Raises:
+        CfvggError: of type `error`, when a key is unknown (the nearest valid one is named), missing,
+            or its value has another type.
+    """
+    if not isinstance(data, dict):
+        raise error(f"must be a table of settings, is {type(data).__name__}", where=where)
+    config = dacite.Config(strict=True, type_hooks={float: _real, int: _whole})
+    try:
+        return dacite.from_dict(kind, _tuples(data), config)
+    except dacite.UnexpectedDataError as unexpected:
+        key = min(unexpected.keys)
+        raise error(f"unknown key {key!r}", where=where, fix=_suggestion(key, kind)) from unexpected
+    except dacite.MissingValueError as missing:
+        raise error(f"key {missing.field_path!r} is missing", where=where) from missing
+    except dacite.WrongTypeError as wrong:
+        expected = getattr(wrong.field_type, "__name__", str(wrong.field_type))
+        if typing.get_origin(wrong.field_type) is not None:
+            expected = str(wrong.field_type).replace("typing.", "")
+        raise error(
+            f"{wrong.field_path} = {wrong.value!r:.60} has the wrong type", where=where, fix=f"use {expected}"
+        ) from wrong
+    except (dacite.DaciteError, TypeError, ValueError) as other:
+        raise error(str(other), where=where) from other
+
+
+def field_names(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of every setting of a dataclass and of the dataclasses inside it."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from field_names(hint, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def _suggestion(key: str, kind: Any) -> str:
+    by_last_part = {name.rsplit(".", 1)[-1]: name for name in field_names(kind)}
+    by_last_part |= {field.name: field.name for field in dataclasses.fields(kind)}
+    near = difflib.get_close_matches(key, by_last_part, n=1, cutoff=0.0)
+    return f"did you mean {by_last_part[near[0]]!r}?" if near else "remove it"
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, throughout: frozen dataclasses hold no lists."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _real(value: Any) -> Any:
+    # TOML and JSON write whole floats as integers; a boolean is an int to Python but not to a person.
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else _whole(value)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError(f"{str(value).lower()} is given where a number belongs")
+    return value

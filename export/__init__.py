@@ -1,0 +1,1 @@
+"""The workstation part of cfvgg: teachers, distillation, conversion and bundles (needs torch)."""
