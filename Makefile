@@ -1,0 +1,33 @@
+# cfvgg. Two commands matter: `make demo` and `make test`. Both set up what they need in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# The pinned set that fits this Python (docs/decisions.md).
+PINS := .ci/pins/$(shell $(PYTHON) -c 'import sys; print("py311" if sys.version_info < (3, 12) else "py312")').txt
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint pins-check clean
+
+demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
+	$(BIN)/python benchmarks/demo.py --out demo
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pins-check: ## every pinned set in an environment of its own: pip check, edge tests, a model invoked
+	bash .ci/pins-check
+
+clean: ## everything that these targets made
+	rm -rf $(VENV) demo build *.egg-info
+
+$(READY): pyproject.toml $(PINS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "cfvgg needs Python 3.11 to 3.13; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e '.[edge,export,demo,dev]'
+	@touch $@

@@ -1,0 +1,201 @@
+"""`cfvgg-edge`: the device's command line.
+
+Commands import what they need when they run, so that `--help` answers at once even on a slow card.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_runtime.errors import CfvggError, ConfigError
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.config import Config
+    from edge_runtime.runner import Progress
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Track an object with a cfvgg bundle.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
+app.add_typer(config_app, name="config")
+app.add_typer(bundle_app, name="bundle")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")]
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigOption = None,
+    source: Annotated[str | None, typer.Option(help="Video, picture folder, or fake:.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
+    level: Annotated[str | None, typer.Option(help="Feature level: low, middle or high.")] = None,
+    box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
+    box_frame: Annotated[int | None, typer.Option(help="Frame, from 0, that the box belongs to.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after so many; 0 for all.")] = None,
+    tracks: Annotated[str | None, typer.Option(help="JSON lines; - for standard output.")] = None,
+    video: Annotated[str | None, typer.Option(help="Annotated .mp4.")] = None,
+    contact_sheet: Annotated[str | None, typer.Option(help="Contact sheet .png.")] = None,
+    groundtruth: Annotated[
+        str | None,
+        typer.Option(help="groundtruth_rect*.txt (OTB) or groundtruth*.txt (GOT-10k)."),
+    ] = None,
+    device_name: Annotated[str | None, typer.Option(help="Name in the records.")] = None,
+) -> None:
+    """Track one target through a source and say how it went."""
+    from edge_runtime.config import load_config
+
+    overrides = {
+        "source.uri": source,
+        "source.max_frames": max_frames,
+        "model.bundle": bundle,
+        "model.dtype": dtype,
+        "tracker.fkcf.level": level,
+        "target.box": _numbers(box),
+        "target.frame": box_frame,
+        "output.tracks": tracks,
+        "output.video": video,
+        "output.contact_sheet": contact_sheet,
+        "evaluation.groundtruth": groundtruth,
+        "device.name": device_name,
+    }
+    raise typer.Exit(_run(load_config(config, overrides)))
+
+
+@app.command()
+def evaluate(
+    tracks: Annotated[Path, typer.Argument(help="Track records, JSON lines.")],
+    groundtruth: Annotated[Path, typer.Argument(help="groundtruth_rect*.txt or groundtruth*.txt.")],
+) -> None:
+    """Score recorded tracks against ground truth."""
+    from edge_runtime import evaluation
+    from edge_runtime.records import read_boxes
+
+    score = evaluation.evaluate(read_boxes(tracks), evaluation.read_groundtruth(groundtruth))
+    typer.echo(f"success AUC        {score.success_auc:.4f}")
+    typer.echo(f"precision at 20 px {score.precision_20px:.4f}")
+    typer.echo(f"frames             {score.frames}")
+
+
+@config_app.command("show")
+def config_show(config: ConfigOption = None) -> None:
+    """Print every setting as it would apply, as TOML."""
+    from edge_runtime.config import load_config, to_toml
+
+    typer.echo(to_toml(load_config(config)), nl=False)
+
+
+@config_app.command("check")
+def config_check(path: Annotated[Path, typer.Argument(help="TOML file.")]) -> None:
+    """Check a configuration file."""
+    from edge_runtime.config import load_config
+
+    load_config(path)
+    typer.echo(f"{path}: good")
+
+
+@bundle_app.command("check")
+def bundle_check(path: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> None:
+    """Verify a bundle: checksums, tensors, and what its models answer to a test pattern."""
+    from edge_runtime.bundle import Bundle
+
+    typer.echo("\n".join(_describe(Bundle.open(path))))
+
+
+def main() -> None:
+    """Entry point: intended errors become one line on standard error and an exit code."""
+    # OpenCV and FFmpeg would add lines of their own to every unreadable file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        app()
+    except CfvggError as error:
+        typer.echo(f"cfvgg-edge: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _run(config: Config) -> int:
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.runner import ModelIdentity, Run, StopSignals
+    from edge_runtime.sources import open_source
+    from edge_runtime.trackers import make_tracker
+
+    if not config.model.bundle:
+        raise ConfigError("no bundle is given", fix="set model.bundle or --bundle")
+    with StopSignals() as stop, open_source(config.source.uri) as source:
+        tracking = Run(config, source)
+        bundle = Bundle.open(Path(config.model.bundle))
+        dtype = config.model.chosen_dtype
+        tracker = make_tracker(config, bundle)
+        sha256 = bundle.manifest.models[dtype].sha256
+        label = f"{bundle.manifest.name} {dtype}, level {config.tracker.fkcf.level}, sha256 {sha256[:12]}"
+        with _progress() as progress:
+            summary = tracking(tracker, ModelIdentity(label, sha256), stop, progress)
+    typer.echo(summary.text(), err=config.output.tracks == "-")
+    return stop.exit_code
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A line that counts frames, only for someone who watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        yield lambda done, total: typer.echo(
+            f"\rframe {done}{f'/{total}' if total else ''}", err=True, nl=False
+        )
+    finally:
+        typer.echo(err=True)
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--box {text!r} is not a box", fix="give X,Y,W,H in pixels") from error
+
+
+def _describe(bundle: Bundle) -> list[str]:
+    from edge_runtime.interpreter import Interpreter
+
+    manifest = bundle.manifest
+    lines: dict[str, Any] = {
+        "bundle": f"{manifest.name} ({bundle.path})",
+        "made from": manifest.source,
+        "licence": manifest.licence,
+        "created": f"{manifest.created_utc}, git {manifest.git_revision}",
+        "network": f"{manifest.parameters} parameters, channels {manifest.network_channels}, "
+        f"LRN {'yes' if manifest.lrn else 'no'}, mean {manifest.preprocessing.mean}",
+    }
+    for level in manifest.levels:
+        lines[f"level {level.name}"] = f"stride {level.stride}, {level.channels} channels"
+    for dtype, info in manifest.models.items():
+        size = info.fingerprint.size_px
+        interpreter = Interpreter(bundle.model(dtype), (1, size, size, 3))
+        delegate = "one XNNPACK delegate" if interpreter.delegated else "no delegate for the whole graph"
+        lines[dtype] = f"{info.bytes} bytes, sha256 {info.sha256[:12]}, {interpreter.runtime}, {delegate}"
+        sqnr = ", ".join(f"{a.level} {a.sqnr_db:.1f} dB" for a in manifest.accuracy.get(dtype, ()))
+        lines[f"{dtype} SQNR"] = sqnr or "not recorded"
+    if manifest.calibration is not None:
+        lines["calibrated on"] = f"{manifest.calibration.count} pictures from {manifest.calibration.source}"
+    lines["verdict"] = "good: checksums, tensors and test answers match"
+    return [f"{name:<13} {value}" for name, value in lines.items()]

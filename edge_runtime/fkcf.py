@@ -1,0 +1,223 @@
+"""fKCF: a linear multi-channel correlation filter on one CNN level (Henriques 2015, eqs. 16, 22, 31).
+
+A square window around the target goes through the network; the filter that maps its features to a
+Gaussian is solved in closed form in the Fourier domain. Scale is searched with a few windows of
+other sizes in the same batched network call.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, StateMachine
+from edge_runtime.errors import ConfigError, SourceError
+from edge_runtime.features import FeatureExtractor
+from edge_runtime.fourier import (
+    gaussian_label,
+    hann_window,
+    irfft2,
+    peak,
+    peak_to_sidelobe_ratio,
+    rfft2,
+    vertex,
+)
+from edge_runtime.patches import sample_scales
+from edge_runtime.types import Box, ComplexArray, FloatArray, Frame, TrackResult, check_box
+
+MIN_TARGET_PX = 4.0
+
+
+@dataclass(frozen=True)
+class FkcfConfig:
+    """Settings of fKCF.
+
+    Attributes:
+        level: feature level of the bundle.
+        search_scale: side of the search window over sqrt(target area).
+        input_px: side of the network's input.
+        label_sigma: deviation of the Gaussian label over sqrt(target area).
+        regularisation: ridge term, for features of unit mean square.
+        learning_rate: share of the new frame in the model.
+        scales: number of window sizes searched in each frame, odd; 1 keeps the size fixed.
+        scale_step: ratio of neighbouring sizes.
+        scale_penalty: factor on the response of sizes other than the last one.
+        scale_damping: share of the measured change of size that is taken over.
+    """
+
+    level: str = "middle"
+    search_scale: float = 3.0
+    input_px: int = 208
+    label_sigma: float = 0.1
+    regularisation: float = 1e-4
+    learning_rate: float = 0.02
+    scales: int = 3
+    scale_step: float = 1.03
+    scale_penalty: float = 0.985
+    scale_damping: float = 0.7
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "search_scale": 1.2 <= self.search_scale <= 8,
+            "input_px": 64 <= self.input_px <= 512,
+            "label_sigma": 0.01 <= self.label_sigma <= 1,
+            "regularisation": 0 < self.regularisation <= 10,
+            "learning_rate": 0 <= self.learning_rate <= 1,
+            "scales": 1 <= self.scales <= 9 and self.scales % 2 == 1,
+            "scale_step": 1.001 <= self.scale_step <= 1.5,
+            "scale_penalty": 0.5 <= self.scale_penalty <= 1,
+            "scale_damping": 0 < self.scale_damping <= 1,
+        }
+        for name, in_range in checks.items():
+            if not in_range:
+                raise ConfigError(f"tracker.fkcf.{name} = {getattr(self, name)} is out of range")
+
+
+class LinearFilter:
+    """The ridge regression from feature maps to a label, for one target.
+
+    Template and dual coefficients are averaged over time separately, as in KCF.
+
+    Args:
+        label: (rows, columns) float32, see `gaussian_label`.
+        regularisation: added to the mean energy spectrum.
+    """
+
+    def __init__(self, label: FloatArray, regularisation: float) -> None:
+        self.shape = label.shape
+        self._label = rfft2(label)
+        self._regularisation = regularisation
+        self._template: ComplexArray | None = None
+        self._dual: ComplexArray | None = None
+
+    def learn(self, features: FloatArray, rate: float) -> None:
+        """Blend in a sample (channels, rows, columns), windowed, the target at its centre."""
+        spectrum = rfft2(features)
+        energy = (spectrum.real**2 + spectrum.imag**2).sum(0) / features.size
+        dual = self._label / (energy + self._regularisation)
+        if self._template is None or self._dual is None:
+            self._template, self._dual = spectrum, dual
+        else:
+            self._template += np.float32(rate) * (spectrum - self._template)
+            self._dual += np.float32(rate) * (dual - self._dual)
+
+    def respond(self, features: FloatArray) -> FloatArray:
+        """Response maps (n, rows, columns) to windowed samples (n, channels, rows, columns)."""
+        assert self._template is not None and self._dual is not None, "learn() comes first"
+        correlation = np.einsum("chw,nchw->nhw", self._template.conj(), rfft2(features))
+        correlation *= self._dual / np.float32(self._template.shape[0] * self.shape[0] * self.shape[1])
+        return irfft2(correlation, *self.shape)
+
+
+class FkcfTracker:
+    """A `Tracker`; see `FkcfConfig`.
+
+    Raises:
+        ConfigError: the bundle has no such level, or its map at `input_px` is under 5 cells.
+    """
+
+    def __init__(
+        self, config: FkcfConfig, extractor: FeatureExtractor, confidence: ConfidenceModel | None = None
+    ) -> None:
+        self.config, self.extractor = config, extractor
+        self._level = extractor.level(config.level)
+        self._confidence = confidence or CONFIDENCE_MODELS.get(config.level, CONFIDENCE_MODELS["middle"])
+        half = config.scales // 2
+        self._factors = [config.scale_step**k for k in range(-half, half + 1)]
+        self._penalties = np.array([1.0 if k == half else config.scale_penalty for k in range(config.scales)])
+        self._filter: LinearFilter | None = None
+
+    def init(self, image: Frame, box: Box) -> None:
+        """Start, or start again, on `box` in `image`. Raises `BoxError` on an unusable box."""
+        box = check_box(box, image.shape)
+        self._frame_shape = image.shape
+        self._centre = box.centre
+        self._size = (max(box.h, MIN_TARGET_PX), max(box.w, MIN_TARGET_PX))
+        self._window_px = self.config.search_scale * math.sqrt(self._size[0] * self._size[1])
+        self._scale = 1.0
+        self._states = StateMachine(self.config.confidence)
+        features = self._raw_features(image, [1.0])
+        rows, columns = features.shape[2:]
+        if min(rows, columns) < 5:
+            raise ConfigError(
+                f"level {self.config.level} has only {rows}x{columns} cells", fix="raise input_px"
+            )
+        self._window = hann_window(rows, columns)
+        self._norm = 1.0 / max(float(np.sqrt(np.mean((features * self._window) ** 2))), 1e-12)
+        target_cells = rows / self.config.search_scale
+        label = gaussian_label(rows, columns, self.config.label_sigma * target_cells)
+        self._exclude_cells = max(2, round(target_cells / 4))
+        self._filter = LinearFilter(label, self.config.regularisation)
+        self._filter.learn(self._normalised(features)[0], 1.0)
+
+    def update(self, image: Frame) -> TrackResult:
+        """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
+        start = time.perf_counter()
+        self.peak_height, psr = self._locate(image)
+        score = self._confidence(self.peak_height, psr)
+        state = self._states.update(score)
+        if self._states.may_learn and self.config.learning_rate > 0:
+            assert self._filter is not None
+            sample = self._normalised(self._raw_features(image, [1.0]))[0]
+            self._filter.learn(sample, self.config.learning_rate)
+        latency_ms = (time.perf_counter() - start) * 1e3
+        return TrackResult(self._box(), score, psr, state, latency_ms)
+
+    def _locate(self, image: Frame) -> tuple[float, float]:
+        """Move to the best of all sizes' peaks; returns that peak's height and sidelobe ratio."""
+        if self._filter is None:
+            raise SourceError("update() before init()", fix="start the tracker on a box first")
+        if image.shape != self._frame_shape:
+            raise SourceError(
+                f"frame size changed from {self._frame_shape[1::-1]} to {image.shape[1::-1]}",
+                fix="start the tracker again",
+            )
+        responses = self._filter.respond(self._normalised(self._raw_features(image, self._factors)))
+        heights = responses.max((1, 2)) * self._penalties
+        best = int(heights.argmax())
+        down, right, height = peak(responses[best])
+        psr = peak_to_sidelobe_ratio(responses[best], self._exclude_cells)
+        factor = self._factors[best]
+        px_per_cell = self._level.stride * self._window_px * self._scale * factor / self.config.input_px
+        rows, columns = self._frame_shape[:2]
+        self._centre = (
+            float(np.clip(self._centre[0] + down * px_per_cell, 0, rows - 1)),
+            float(np.clip(self._centre[1] + right * px_per_cell, 0, columns - 1)),
+        )
+        if 0 < best < len(heights) - 1:
+            # A slow change of size stays below one step, and the model would learn it away.
+            factor *= self.config.scale_step ** vertex(*heights[best - 1 : best + 2])
+        self._scale = self._limited_scale(self._scale * factor**self.config.scale_damping)
+        return height, psr
+
+    def _limited_scale(self, scale: float) -> float:
+        """Keep the target between a few pixels and the frame."""
+        least = MIN_TARGET_PX / min(self._size)
+        most = max(min(self._frame_shape[0] / self._size[0], self._frame_shape[1] / self._size[1]), 1.0)
+        return min(max(scale, min(least, 1.0)), most)
+
+    def _raw_features(self, image: Frame, factors: list[float]) -> FloatArray:
+        """(n, channels, rows, columns) around the current centre."""
+        sides = [self._window_px * self._scale * factor for factor in factors]
+        patches = sample_scales(image, self._centre, sides, self.config.input_px)
+        maps = self.extractor.extract(patches, self.config.level)
+        return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
+
+    def _normalised(self, features: FloatArray) -> FloatArray:
+        return features * (self._window * np.float32(self._norm))
+
+    def _box(self) -> Box:
+        height, width = self._size[0] * self._scale, self._size[1] * self._scale
+        return Box.from_centre(*self._centre, width, height)
+
+
+# Fitted on the development sequences by benchmarks/fit_confidence.py.
+CONFIDENCE_MODELS = {
+    "low": ConfidenceModel(-6.0, 4.0, 2.0),
+    "middle": ConfidenceModel(-6.0, 4.0, 2.0),
+    "high": ConfidenceModel(-6.0, 4.0, 2.0),
+}

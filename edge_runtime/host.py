@@ -1,0 +1,76 @@
+"""What the machine says about itself: its name, whether its clock is set, whether it is throttled."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TIME_ERROR = 5  # adjtimex(2): the kernel clock is not synchronised
+TIMEX_BYTES = 256  # struct timex takes 208 on 64-bit Linux
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """Both values are None when the machine does not tell.
+
+    Attributes:
+        clock_synced: whether the wall clock is synchronised with a time server.
+        throttled: the Raspberry Pi firmware's bits; 0 is healthy. Now: 0 undervoltage, 1 frequency
+            capped, 2 throttled, 3 soft temperature limit; bits 16 to 19 the same since start-up.
+    """
+
+    clock_synced: bool | None
+    throttled: int | None
+
+
+class Host:
+    """Reads `HostStatus`, at most once in `refresh_s` seconds.
+
+    Args:
+        refresh_s: how long a reading is kept.
+        root: where the file system starts; tests give a made-up one.
+    """
+
+    def __init__(self, refresh_s: float = 5.0, root: Path = Path("/")) -> None:
+        self.refresh_s, self.root = refresh_s, root
+        self._read_at_s = -float("inf")
+        self._status = HostStatus(None, None)
+
+    def status(self) -> HostStatus:
+        """The latest reading."""
+        now_s = time.monotonic()
+        if now_s - self._read_at_s >= self.refresh_s:
+            self._read_at_s = now_s
+            self._status = HostStatus(self._clock_synced(), self._throttled())
+        return self._status
+
+    def _clock_synced(self) -> bool | None:
+        # A hardened service may not call adjtimex, but can see timesyncd's mark.
+        if (self.root / "run/systemd/timesync/synchronized").exists():
+            return True
+        return kernel_clock_synced()
+
+    def _throttled(self) -> int | None:
+        for path in sorted(self.root.glob("sys/devices/platform/soc*/*firmware/get_throttled")):
+            try:
+                return int(path.read_text(), 16)
+            except (OSError, ValueError):
+                continue
+        return None
+
+
+def kernel_clock_synced() -> bool | None:
+    """What adjtimex(2) answers; None where it is not there or not allowed."""
+    adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
+    if adjtimex is None:
+        return None
+    state = adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))  # all zero: read only
+    return None if state < 0 else state != TIME_ERROR
+
+
+def host_name() -> str:
+    """The name that stands in records when the configuration gives none."""
+    return socket.gethostname() or "unnamed"

@@ -1,0 +1,252 @@
+"""The loop of a run: frames from a source through a tracker to publishers and renderers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+
+from edge_runtime.config import Config
+from edge_runtime.errors import ConfigError, SourceError
+from edge_runtime.evaluation import GroundTruth, Score, evaluate, read_groundtruth
+from edge_runtime.host import Host, host_name
+from edge_runtime.outputs import Outputs
+from edge_runtime.records import RecordMaker, TrackRecord
+from edge_runtime.render import View
+from edge_runtime.sources import CapturedFrame, FrameSource
+from edge_runtime.types import Box, Tracker, TrackResult, TrackState, check_box
+
+LATENCIES_KEPT = 10_000  # a service runs for months
+FPS_SMOOTHING = 0.1
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model made the features: a label for people, and the hash of its file."""
+
+    label: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        source: its URI.
+        frame_size: (width, height) in pixels.
+        frames: how many went through the loop.
+        model: label of the model.
+        tracker_fps: frames over time inside the tracker.
+        loop_fps: frames over wall time of the whole loop.
+        p50_ms, p95_ms: percentiles of the tracker's latency. These and `tracker_fps` leave out the
+            frame that starts it, and are NaN when there was no other.
+        states: state to number of frames.
+        score: against the ground truth, if there was one.
+        files: what was written.
+    """
+
+    source: str
+    frame_size: tuple[int, int]
+    frames: int
+    model: str
+    tracker_fps: float
+    loop_fps: float
+    p50_ms: float
+    p95_ms: float
+    states: dict[str, int]
+    score: Score | None
+    files: tuple[str, ...]
+
+    def text(self) -> str:
+        """Six lines for a person."""
+        width, height = self.frame_size
+        states = ", ".join(f"{state} {count}" for state, count in self.states.items())
+        score = "not measured (no ground truth given)"
+        if self.score is not None:
+            score = (
+                f"success AUC {self.score.success_auc:.3f}, precision at 20 px "
+                f"{self.score.precision_20px:.3f}, over {self.score.frames} frames"
+            )
+        speed = "not measured (no frame after the first)"
+        if not math.isnan(self.p50_ms):
+            speed = (
+                f"{self.tracker_fps:.1f} fps (p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms); "
+                f"whole loop {self.loop_fps:.1f} fps"
+            )
+        lines = {
+            "frames": f"{self.frames} of {width}x{height} px from {self.source}",
+            "model": self.model,
+            "speed": speed,
+            "states": states or "none",
+            "accuracy": score,
+            "files": ", ".join(self.files) or "none asked for",
+        }
+        return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
+
+
+class StopSignals:
+    """While active, the first SIGINT or SIGTERM is noted so that the loop can finish its files.
+
+    A second SIGINT interrupts at once.
+    """
+
+    EXIT_CODES: ClassVar = {signal.SIGINT: 130, signal.SIGTERM: 0}
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status: 0 for a normal end and SIGTERM (how services are stopped), 130 for SIGINT."""
+        return self.EXIT_CODES[self.received] if self.received else 0
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self.EXIT_CODES}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is signal.SIGINT and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+
+class Run:
+    """One run over one source; made before the model is loaded, so that a bad target shows at once.
+
+    Args:
+        config: its `target`, `source.max_frames`, `output`, `device` and `evaluation` are used.
+        source: open; closing it is the caller's business.
+
+    Raises:
+        ConfigError: neither a target box nor ground truth to take it from is given.
+        BoxError: it is unusable.
+        SourceError: the ground truth cannot be read.
+    """
+
+    def __init__(self, config: Config, source: FrameSource) -> None:
+        self.config, self.source = config, source
+        path = config.evaluation.groundtruth
+        self._truth: GroundTruth | None = read_groundtruth(Path(path)) if path else None
+        width, height = source.frame_size
+        self._box = check_box(self._first_box(), (height, width))
+        self._host = Host()
+        self._frames = 0
+        self._started = False
+        self._states: Counter[str] = Counter()
+        self._boxes: dict[int, Box | None] = {}
+        self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._mean_latency_ms: float | None = None
+
+    def __call__(
+        self,
+        tracker: Tracker,
+        model: ModelIdentity,
+        stop: StopSignals | None = None,
+        progress: Progress | None = None,
+    ) -> RunSummary:
+        """Run until the source ends, `max_frames` are done, or `stop` has received a signal.
+
+        Args:
+            tracker: not started yet.
+            model: what stands in the records and the summary.
+            stop: asked after every frame.
+            progress: called after every frame with the frames done and, if known, their total.
+
+        Raises:
+            SourceError: a frame cannot be read; tracks so far stay, pictures are not made.
+            StorageError: output cannot be written.
+        """
+        start_s = time.perf_counter()
+        limit = self.config.source.max_frames or None
+        total = min((n for n in (limit, self.source.frame_count) if n is not None), default=None)
+        make_record = RecordMaker(self.config.device.name or host_name(), model.sha256)
+        outputs = Outputs(self.config.output)
+        try:
+            for frame in itertools.islice(self.source, limit):
+                result = self._track(tracker, frame)
+                self._output(frame, result, make_record(frame, result, self._host.status()), outputs)
+                if progress is not None:
+                    progress(self._frames, total)
+                if stop is not None and stop.received:
+                    break
+            self._check_started(stop)
+            files = outputs.save()
+        finally:
+            outputs.close()
+        return self._summary(model, time.perf_counter() - start_s, files)
+
+    def _first_box(self) -> tuple[float, ...]:
+        target = self.config.target
+        box = target.box or (self._truth.box(target.frame) if self._truth else None)
+        if not box:
+            raise ConfigError("no target is given", fix="set target.box or --box X,Y,W,H")
+        return box
+
+    def _output(
+        self, frame: CapturedFrame, result: TrackResult | None, record: TrackRecord, outputs: Outputs
+    ) -> None:
+        truth = self._truth.box(frame.index) if self._truth else None
+        fps = 1e3 / self._mean_latency_ms if self._mean_latency_ms else None
+        outputs.add(record, View(frame.image, frame.index, result, truth, fps), self.source.frame_rate_hz)
+        self._frames += 1
+        self._states[record.state] += 1
+        if self._truth is not None:
+            self._boxes[frame.index] = result.box if result else None
+
+    def _track(self, tracker: Tracker, frame: CapturedFrame) -> TrackResult | None:
+        if frame.index < self.config.target.frame:
+            return None
+        if not self._started:
+            start_s = time.perf_counter()
+            tracker.init(frame.image, self._box)
+            self._started = True
+            latency_ms = (time.perf_counter() - start_s) * 1e3
+            return TrackResult(self._box, 1.0, math.nan, TrackState.TRACKING, latency_ms)
+        result = tracker.update(frame.image)
+        self._latencies_ms.append(result.latency_ms)
+        mean_ms = self._mean_latency_ms or result.latency_ms
+        self._mean_latency_ms = mean_ms + FPS_SMOOTHING * (result.latency_ms - mean_ms)
+        return result
+
+    def _check_started(self, stop: StopSignals | None) -> None:
+        if not self._started and not (stop and stop.received):
+            raise SourceError(
+                f"ends after {self._frames} frames, the target is in frame {self.config.target.frame}",
+                where=self.source.uri,
+                fix="give an earlier target.frame",
+            )
+
+    def _summary(self, model: ModelIdentity, wall_s: float, files: tuple[str, ...]) -> RunSummary:
+        latencies_ms = np.array(self._latencies_ms or [math.nan])
+        p50_ms, p95_ms = np.percentile(latencies_ms, [50, 95])
+        return RunSummary(
+            source=self.source.uri,
+            frame_size=self.source.frame_size,
+            frames=self._frames,
+            model=model.label,
+            tracker_fps=float(1e3 / latencies_ms.mean()),
+            loop_fps=self._frames / wall_s,
+            p50_ms=float(p50_ms),
+            p95_ms=float(p95_ms),
+            states=dict(self._states),
+            score=evaluate(self._boxes, self._truth) if self._truth and self._started else None,
+            files=files,
+        )

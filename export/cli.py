@@ -1,0 +1,176 @@
+"""`cfvgg-export`: from weights to a checked bundle; `cfvgg-export distill`: from photos to weights.
+
+Commands import what they need when they run: torch takes seconds and `--help` should not.
+"""
+
+# ruff: noqa: PLC0415, PLR0917
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from edge_runtime.errors import CfvggError, ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from export.checkpoints import Student
+
+SHIPPED_WEIGHTS = "weights/cfvgg-x64.safetensors"
+INTERRUPTED = 130
+T = TypeVar("T", int, float)
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def export(
+    context: typer.Context,
+    int8: Annotated[bool, typer.Option("--int8", help="Also write the int8 model.")] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Student .safetensors or MatConvNet .mat; default: the shipped student."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Bundle folder; a bundle that is there is replaced.")] = Path(
+        "bundle"
+    ),
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photos or videos; default: packaged pictures.")
+    ] = None,
+    crops: Annotated[int, typer.Option(min=1, help="Calibration crops.")] = 200,
+    sizes: Annotated[str, typer.Option(help="Input sizes to check, px.")] = "129,200,224",
+    min_sqnr_db: Annotated[str, typer.Option(help="int8 limits: low,middle,high.")] = "30,28,24",
+    min_cosine: Annotated[float, typer.Option(help="Limit for every model.")] = 0.99,
+    max_relative_error: Annotated[float, typer.Option(help="Limit for float32 and ONNX.")] = 1e-4,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that is no bundle.")] = False,
+) -> None:
+    """Export a student network as a bundle of TFLite models, checked against torch."""
+    if context.invoked_subcommand is not None:
+        return
+    with _session("interrupted, nothing was written"):
+        from calibration.report import Limits
+        from export.bundle import export_bundle
+        from export.calibrate import ExportSettings
+        from export.card import accuracy_table
+
+        sqnr_limits = _numbers(min_sqnr_db, "--min-sqnr-db", float)
+        if len(sqnr_limits) != 3:
+            raise ConfigError(f"--min-sqnr-db {min_sqnr_db} is not three limits", fix="give low,middle,high")
+        settings = ExportSettings(
+            int8=int8,
+            calibration=calibration,
+            crops=crops,
+            sizes_px=_numbers(sizes, "--sizes", int),
+            limits=Limits(sqnr_limits, min_cosine, max_relative_error),
+        )
+        student, name = _load(weights)
+        typer.echo(accuracy_table(export_bundle(student, name, out, settings, force)))
+
+
+@app.command()
+def distill(
+    teacher: Annotated[Path, typer.Option(help="SqueezeNet 1.0 weights, .npz.")],
+    photos: Annotated[Path, typer.Option(help="Folder of photos.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on there.")],
+    ratio: Annotated[int | None, typer.Option(help="Compression: 1, 16, 32, 64 or 96.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    batch: Annotated[int | None, typer.Option(min=1)] = None,
+    crop_px: Annotated[int | None, typer.Option(min=33)] = None,
+    learning_rate: Annotated[float | None, typer.Option()] = None,
+    weight_decay: Annotated[float | None, typer.Option()] = None,
+    warmup_steps: Annotated[int | None, typer.Option(min=1)] = None,
+    level_weights: Annotated[str | None, typer.Option(help="low,middle,high.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    validation_share: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(min=1)] = None,
+    workers: Annotated[int | None, typer.Option(min=0)] = None,
+) -> None:
+    """Train a student to give its teacher's features (fidelity loss)."""
+    given: dict[str, Any] = {
+        "ratio": ratio,
+        "steps": steps,
+        "batch": batch,
+        "crop_px": crop_px,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_steps": warmup_steps,
+        "level_weights": _numbers(level_weights, "--level-weights", float) if level_weights else None,
+        "seed": seed,
+        "validation_share": validation_share,
+        "checkpoint_every": checkpoint_every,
+        "workers": workers,
+    }
+    with _session("interrupted; the same command goes on from the last checkpoint"):
+        from export.distill import STUDENT, Distillation, DistillConfig
+        from export.student import COMPRESSION_RATIOS
+
+        config = DistillConfig(**{key: value for key, value in given.items() if value is not None})
+        if config.ratio not in COMPRESSION_RATIOS:
+            raise ConfigError(
+                f"--ratio {config.ratio} is not possible", fix=f"use one of {COMPRESSION_RATIOS}"
+            )
+        if len(config.level_weights) != 3:
+            raise ConfigError(f"--level-weights {level_weights} is not three", fix="give low,middle,high")
+        run = Distillation(config, teacher, photos, out)
+        run.run()
+        losses = " ".join(f"{level} {loss:.4f}" for level, loss in run.rows[-1].items() if level != "step")
+        typer.echo(f"validation loss: {losses}; student: {out / STUDENT}")
+
+
+def main() -> None:
+    """Entry point: intended errors become one line on standard error and an exit code."""
+    # OpenCV and FFmpeg would add lines of their own to every unreadable file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        app()
+    except CfvggError as error:
+        typer.echo(f"cfvgg-export: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+@contextlib.contextmanager
+def _session(interrupted: str) -> Iterator[None]:
+    """Progress to standard output, warnings to standard error, Ctrl-C to a line and exit code 130."""
+    logger = logging.getLogger("export")
+    logger.setLevel(logging.INFO)
+    logger.handlers, logger.propagate = [_EchoHandler()], False
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"cfvgg-export: {interrupted}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class _EchoHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        typer.echo(f"{'warning: ' if warning else ''}{record.getMessage()}", err=warning)
+
+
+def _load(path: Path | None) -> tuple[Student, str]:
+    """The student and its name."""
+    from export.checkpoints import load_student
+    from export.matconvnet import load_matconvnet
+
+    if path is None:
+        with resources.as_file(resources.files("export") / SHIPPED_WEIGHTS) as shipped:
+            return load_student(shipped), shipped.stem
+    loaders = {".safetensors": load_student, ".mat": load_matconvnet}
+    if path.suffix not in loaders:
+        raise WeightsError("has an unknown suffix", where=path, fix=f"give a {' or '.join(loaders)} file")
+    return loaders[path.suffix](path), path.stem
+
+
+def _numbers(text: str, option: str, kind: type[T]) -> tuple[T, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r} is not a list of numbers", fix="write 1,2,3") from error

@@ -1,0 +1,19 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Third-party data (weights, photos, sequences), which is not part of the project."""
+    default = Path(__file__).parents[2] / "shared"
+    root = Path(os.environ.get("CFVGG_DATA", default))
+    folder = root / "data" if (root / "data").is_dir() else root
+    if not (folder / "weights").is_dir():
+        pytest.skip(f"no shared data in {root} (set CFVGG_DATA)")
+    return folder

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_runtime import host
+from edge_runtime.host import Host, HostStatus
+
+
+def firmware(root: Path, text: str, soc: str = "soc") -> None:
+    folder = root / "sys/devices/platform" / soc / "soc:firmware"
+    folder.mkdir(parents=True)
+    (folder / "get_throttled").write_text(text)
+
+
+@pytest.mark.parametrize(("text", "bits"), [("0\n", 0), ("50005\n", 0x50005), ("0x80008\n", 0x80008)])
+@pytest.mark.parametrize("soc", ["soc", "soc@107c000000"])
+def test_throttled_bits_are_read_as_hexadecimal(tmp_path: Path, text: str, bits: int, soc: str) -> None:
+    firmware(tmp_path, text, soc)
+    assert Host(root=tmp_path).status().throttled == bits
+
+
+def test_unknown_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "kernel_clock_synced", lambda: None)
+    assert Host(root=tmp_path).status() == HostStatus(None, None)
+    firmware(tmp_path, "garbage")
+    assert Host(root=tmp_path).status().throttled is None
+
+
+@pytest.mark.parametrize("kernel", [True, False, None])
+def test_the_clock_is_synced_if_timesyncd_or_the_kernel_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool | None
+) -> None:
+    monkeypatch.setattr(host, "kernel_clock_synced", lambda: kernel)
+    assert Host(root=tmp_path).status().clock_synced is kernel
+    mark = tmp_path / "run/systemd/timesync/synchronized"
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    assert Host(root=tmp_path).status().clock_synced is True
+
+
+def test_the_kernel_answers_without_harm() -> None:
+    assert host.kernel_clock_synced() in (True, False, None)
+
+
+@pytest.mark.parametrize(("state", "expected"), [(0, True), (1, True), (5, False), (-1, None)])
+def test_kernel_states(monkeypatch: pytest.MonkeyPatch, state: int, expected: bool | None) -> None:
+    class Library:
+        def __init__(self, name: None) -> None: ...
+
+        def adjtimex(self, buffer: object) -> int:
+            return state
+
+    monkeypatch.setattr(host.ctypes, "CDLL", Library)
+    assert host.kernel_clock_synced() is expected
+
+
+def test_readings_are_kept_for_a_while(tmp_path: Path) -> None:
+    firmware(tmp_path, "0")
+    kept, fresh = Host(refresh_s=1e6, root=tmp_path), Host(refresh_s=0, root=tmp_path)
+    assert (kept.status().throttled, fresh.status().throttled) == (0, 0)
+    (tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("4")
+    assert (kept.status().throttled, fresh.status().throttled) == (0, 4)

@@ -1,0 +1,202 @@
+"""fKCF: the filter against brute force, the tracker against known motion and odd input."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, StateMachine
+from edge_runtime.errors import BoxError, ConfigError, SourceError
+from edge_runtime.fkcf import FkcfConfig, FkcfTracker, LinearFilter
+from edge_runtime.fourier import gaussian_label, peak
+from edge_runtime.types import Box, TrackState
+from tests.tracker.pixels import PixelFeatures
+
+
+def texture(rows: int, columns: int, seed: int, smooth_px: float = 3.0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=(rows, columns, 3))
+    smooth = cv2.GaussianBlur(noise, (0, 0), smooth_px)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    return (smooth * 255).astype(np.uint8)
+
+
+def scene(row: float, column: float, scale: float = 1.0, size: int = 48) -> np.ndarray:
+    """A textured square of `size * scale` px centred at (row, column) on another texture."""
+    frame = texture(240, 320, seed=1)
+    target = texture(size, size, seed=2, smooth_px=4.0)
+    half = (size - 1) / 2 * scale
+    matrix = np.array([[scale, 0, column - half], [0, scale, row - half]])
+    pasted = cv2.warpAffine(target, matrix, (320, 240))
+    mask = cv2.warpAffine(np.ones((size, size), np.float32), matrix, (320, 240))[..., None]
+    return (frame * (1 - mask) + pasted * mask).astype(np.uint8)
+
+
+def start(config: FkcfConfig | None = None, row: float = 120, column: float = 160) -> FkcfTracker:
+    tracker = FkcfTracker(config or FkcfConfig(), PixelFeatures())
+    tracker.init(scene(row, column), Box.from_centre(row, column, 48, 48))
+    return tracker
+
+
+def test_filter_equals_the_dense_ridge_regression():
+    """One channel: the closed form equals kernel ridge regression over all circular shifts."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 6, 5)).astype(np.float32)
+    z = rng.normal(size=(1, 6, 5)).astype(np.float32)
+    label = gaussian_label(6, 5, 1.0)
+    filter_ = LinearFilter(label, regularisation=0.1)
+    filter_.learn(x, 1.0)
+    response = filter_.respond(z[None])[0]
+
+    shifts = [(r, c) for r in range(6) for c in range(5)]
+    shifted_x = np.array([np.roll(x[0], s, (0, 1)).ravel() for s in shifts])
+    undone_z = np.array([np.roll(z[0], (-r, -c), (0, 1)).ravel() for r, c in shifts])
+    gram = shifted_x @ shifted_x.T / x.size
+    dual = np.linalg.solve(gram + 0.1 * np.eye(30), label.ravel())
+    expected = undone_z @ shifted_x.T / x.size @ dual
+    np.testing.assert_allclose(response, expected.reshape(6, 5), atol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 0), (0, -4), (-2, 5)])
+def test_a_shifted_sample_moves_the_peak_by_the_shift(shift):
+    x = np.random.default_rng(1).normal(size=(4, 20, 24)).astype(np.float32)
+    filter_ = LinearFilter(gaussian_label(20, 24, 1.5), 1e-3)
+    filter_.learn(x, 1.0)
+    down, right, height = peak(filter_.respond(np.roll(x, shift, (1, 2))[None])[0])
+    assert (down, right) == (pytest.approx(shift[0], abs=0.05), pytest.approx(shift[1], abs=0.05))
+    assert height == pytest.approx(1.0, abs=0.05)
+
+
+def test_follows_a_moving_target():
+    tracker = start()
+    for k in range(1, 30):
+        row, column = 120 + 2 * k, 160 - 3 * k
+        result = tracker.update(scene(row, column))
+        centre = result.box.centre
+        assert np.hypot(centre[0] - row, centre[1] - column) < 4
+        assert result.latency_ms > 0
+        assert 0 <= result.score <= 1
+
+
+@pytest.mark.parametrize("rate", [1.01, 0.99])
+def test_follows_a_zoom(rate):
+    tracker = start()
+    for k in range(1, 50):
+        zoom = cv2.getRotationMatrix2D((160.0, 120.0), 0.0, rate**k)
+        frame = cv2.warpAffine(scene(120, 160), zoom, (320, 240), borderMode=cv2.BORDER_REFLECT)
+        result = tracker.update(frame)
+    assert result.box.w == pytest.approx(48 * rate**49, rel=0.1)
+
+
+def test_one_scale_keeps_the_size():
+    tracker = start(FkcfConfig(scales=1))
+    result = tracker.update(scene(124, 163, scale=1.2))
+    assert (result.box.w, result.box.h) == (pytest.approx(48), pytest.approx(48))
+
+
+def test_a_vanished_target_is_lost_and_nothing_is_learned_then():
+    confidence = ConfidenceConfig(lost_after_frames=5)
+    tracker = start(FkcfConfig(confidence=confidence))
+    for _ in range(5):
+        seen = tracker.update(scene(120, 160))
+    assert seen.state is TrackState.TRACKING
+    empty = texture(240, 320, seed=9, smooth_px=1.0)
+    states = [tracker.update(empty).state for _ in range(12)]
+    assert states[-1] is TrackState.LOST
+    template = tracker._filter._template.copy()
+    tracker.update(empty)
+    np.testing.assert_array_equal(tracker._filter._template, template)
+
+
+def test_a_target_that_returns_is_reacquired():
+    tracker = start(FkcfConfig(confidence=ConfidenceConfig(lost_after_frames=3)))
+    for _ in range(5):
+        box = tracker.update(scene(120, 160)).box
+    empty = texture(240, 320, seed=9, smooth_px=1.0)
+    while tracker.update(empty).state is not TrackState.LOST:
+        pass
+    row, column = tracker.update(empty).box.centre
+    states = [tracker.update(scene(row, column)).state for _ in range(3)]
+    assert TrackState.REACQUIRED in states
+    assert states[-1] in (TrackState.TRACKING, TrackState.REACQUIRED)
+    assert box.w == pytest.approx(48, rel=0.2)
+
+
+def test_state_machine_walks_through_every_state():
+    machine = StateMachine(ConfidenceConfig(0.4, 0.2, 3, 0.6))
+    path = [machine.update(c) for c in (0.9, 0.3, 0.1, 0.1, 0.1, 0.5, 0.7, 0.9)]
+    s = TrackState
+    assert path == [
+        s.TRACKING, s.UNCERTAIN, s.UNCERTAIN, s.UNCERTAIN, s.LOST, s.LOST, s.REACQUIRED, s.TRACKING
+    ]  # fmt: skip
+
+
+def test_confidence_is_between_zero_and_one_whatever_comes():
+    model = ConfidenceModel(-3.0, 4.0, 2.0)
+    for peak_height in (-1e9, 0.0, 0.5, 1e9, float("nan"), float("inf")):
+        for psr in (-5.0, 0.0, 1e9, float("nan")):
+            assert 0 <= model(peak_height, psr) <= 1
+    assert model(0.9, 20) > model(0.2, 4)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 0, 10), (10, 10, -5, 5), (400, 10, 20, 20), (10, -50, 20, 40), (float("nan"), 1, 5, 5), (1, 2, 3)],
+)
+def test_unusable_boxes_are_refused_in_one_line(box):
+    tracker = FkcfTracker(FkcfConfig(), PixelFeatures())
+    with pytest.raises(BoxError) as caught:
+        tracker.init(scene(120, 160), box)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_changed_frame_size_is_an_error():
+    tracker = start()
+    with pytest.raises(SourceError, match="320x240|320, 240"):
+        tracker.update(np.zeros((100, 100, 3), np.uint8))
+
+
+def test_update_before_init_is_an_error():
+    with pytest.raises(SourceError, match="init"):
+        FkcfTracker(FkcfConfig(), PixelFeatures()).update(scene(120, 160))
+
+
+@pytest.mark.parametrize(
+    "box", [(150, 110, 2, 2), (0, 0, 320, 240), (-30, -20, 60, 50), (300, 220, 60, 60), (100, 5, 3, 200)]
+)
+@pytest.mark.parametrize("grey", [False, True])
+def test_odd_targets_give_finite_boxes_inside_reason(box, grey):
+    tracker = FkcfTracker(FkcfConfig(), PixelFeatures())
+    frame = scene(120, 160)
+    if grey:
+        frame = frame[..., :1].repeat(3, 2)
+    tracker.init(frame, Box(*box))
+    for image in (frame, np.zeros_like(frame), np.full_like(frame, 255), frame):
+        result = tracker.update(image)
+        assert np.isfinite(result.box).all()
+        assert np.isfinite([result.score, result.psr]).all()
+        assert 1 <= result.box.w <= 2 * 320
+        row, column = result.box.centre
+        assert 0 <= row < 240
+        assert 0 <= column < 320
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("scales", 2), ("learning_rate", -0.1), ("input_px", 10), ("scale_step", 1.0)]
+)
+def test_settings_out_of_range_are_named(setting, value):
+    with pytest.raises(ConfigError, match=setting):
+        FkcfConfig(**{setting: value})
+
+
+def test_a_map_of_too_few_cells_is_refused():
+    tracker = FkcfTracker(FkcfConfig(input_px=64), PixelFeatures())
+    tracker.init(scene(120, 160), Box(100, 100, 40, 40))  # 8 cells: enough
+    small = FkcfTracker(FkcfConfig(input_px=64, level="coarse"), CoarseFeatures())
+    with pytest.raises(ConfigError, match="cells"):
+        small.init(scene(120, 160), Box(100, 100, 40, 40))
+
+
+class CoarseFeatures(PixelFeatures):
+    def extract(self, patches, level):
+        return super().extract(patches, level)[:, ::4, ::4]
