@@ -55,26 +55,27 @@ def make_crops(
         CalibrationError: no picture can be decoded.
     """
     crops: list[Frame] = []
-    used, undecodable = list[str](), list[str]()
+    good, undecodable = list[Picture](), list[str]()
     shares = [count * i // len(pictures) for i in range(len(pictures) + 1)]
-    missing = 0
     for index, picture in enumerate(pictures):
         wanted = shares[index + 1] - shares[index]
-        image = picture.load() if wanted + missing else None
-        if image is None:
-            missing += wanted
-            if wanted:
-                undecodable.append(picture.name)
-            continue
-        used.append(picture.name)
-        rng = np.random.default_rng([seed, index])
-        crops += [tracker_crop(image, size_px, rng) for _ in range(wanted + missing)]
-        missing = 0
-    if not crops:
+        image = picture.load() if wanted else None
+        if image is not None:
+            good.append(picture)
+            rng = np.random.default_rng([seed, index])
+            crops += [tracker_crop(image, size_px, rng) for _ in range(wanted)]
+        elif wanted:
+            undecodable.append(picture.name)
+    if not good:
         raise CalibrationError(
-            f"none of {len(pictures)} pictures can be decoded", where=pictures[0].name, fix="check the files"
+            f"none of {len(undecodable)} pictures can be decoded", where=undecodable[0], fix="check the files"
         )
-    return CropSet(np.stack(crops), tuple(used), tuple(undecodable))
+    for extra in range(count - len(crops)):  # in place of those that cannot be decoded
+        image = good[extra % len(good)].load()
+        assert image is not None  # it could be decoded before
+        rng = np.random.default_rng([seed, len(pictures) + extra])
+        crops.append(tracker_crop(image, size_px, rng))
+    return CropSet(np.stack(crops), tuple(picture.name for picture in good), tuple(undecodable))
 
 
 def tracker_crop(image: Frame, size_px: int, rng: np.random.Generator) -> Frame:

@@ -125,7 +125,7 @@ def generated_pictures() -> list[Picture]:
     """Synthetic pictures for what photos lack: flat colours, hard edges, noise of every scale."""
     painters: Iterable[tuple[str, Callable[[np.random.Generator], FloatArray]]] = [
         *((f"noise-{scale}px", partial(_noise, scale_px=scale)) for scale in (1, 2, 4, 8, 16, 40)),
-        *((f"patches-{size}px", partial(_patches, size_px=size)) for size in (10, 24, 60, 120)),
+        *((f"patches-{size}px", partial(_patches, size_px=size)) for size in (40, 80, 120)),
         *((f"bars-{period}px", partial(_bars, period_px=period)) for period in (5, 8, 14, 30, 64)),
         *((f"gradient-{number}", _gradient) for number in range(3)),
         *((f"clouds-{number}", _clouds) for number in range(6)),
@@ -151,7 +151,7 @@ def _patches(rng: np.random.Generator, size_px: int) -> FloatArray:
     for _ in range(3 * (GENERATED_PX // size_px) ** 2):
         column, row = rng.integers(-size_px, GENERATED_PX, 2)
         width, height = rng.integers(size_px // 2, 2 * size_px, 2)
-        colour = rng.uniform(0, 255, 3).tolist()
+        colour = rng.uniform(30, 220, 3).tolist()
         if rng.random() < 0.5:
             cv2.rectangle(picture, (int(column), int(row), int(width), int(height)), colour, -1)
         else:

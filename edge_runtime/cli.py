@@ -196,6 +196,6 @@ def _describe(bundle: Bundle) -> list[str]:
         sqnr = ", ".join(f"{a.level} {a.sqnr_db:.1f} dB" for a in manifest.accuracy.get(dtype, ()))
         lines[f"{dtype} SQNR"] = sqnr or "not recorded"
     if manifest.calibration is not None:
-        lines["calibrated on"] = f"{manifest.calibration.count} pictures from {manifest.calibration.source}"
+        lines["calibrated on"] = f"{manifest.calibration.count} crops of {manifest.calibration.source}"
     lines["verdict"] = "good: checksums, tensors and test answers match"
     return [f"{name:<13} {value}" for name, value in lines.items()]

@@ -14,40 +14,45 @@ class ConfidenceConfig:
     """When a target counts as uncertain and lost.
 
     Attributes:
-        uncertain_below: confidence under which nothing is learned.
-        lost_below: confidence under which a frame counts towards `lost_after_frames`.
-        lost_after_frames: consecutive frames until the state is lost.
-        reacquired_above: confidence that ends a loss.
+        uncertain_below: confidence under which a tracked target becomes uncertain.
+        certain_above: confidence that a frame needs to end uncertainty or loss.
+        certain_after_frames: so many of them in a row end it.
+        lost_after_frames: frames of uncertainty until the target is lost.
     """
 
     uncertain_below: float = 0.35
-    lost_below: float = 0.2
-    lost_after_frames: int = 10
-    reacquired_above: float = 0.5
+    certain_above: float = 0.5
+    certain_after_frames: int = 2
+    lost_after_frames: int = 15
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lost_below <= self.uncertain_below <= self.reacquired_above <= 1:
-            raise ConfigError("need 0 <= lost_below <= uncertain_below <= reacquired_above <= 1")
-        if self.lost_after_frames < 1:
-            raise ConfigError(f"lost_after_frames = {self.lost_after_frames} must be at least 1")
+        if not 0 <= self.uncertain_below <= self.certain_above <= 1:
+            raise ConfigError("need 0 <= uncertain_below <= certain_above <= 1")
+        for name in ("certain_after_frames", "lost_after_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
 
 
 @dataclass(frozen=True)
 class ConfidenceModel:
-    """Probability that the box is right (IoU > 0.5), by logistic regression.
+    """Probability that the target is there, from the response's peak-to-sidelobe ratio.
 
-    1 / (1 + exp(-(bias + peak * p + log_psr * ln(1 + psr)))), with p the response peak; the label's is 1.
+    Logistic in ln(1 + psr). A filter that has learned the wrong thing answers as surely as one that has
+    learned the right one, so this tells absence, occlusion and cuts, not drift.
+
+    Attributes:
+        psr_half: the ratio of confidence 0.5.
+        slope: steepness there.
     """
 
-    bias: float
-    peak: float
-    log_psr: float
+    psr_half: float
+    slope: float
 
-    def __call__(self, peak: float, psr: float) -> float:
-        """Confidence, 0 to 1; 0 for values that are not finite."""
-        if not (math.isfinite(peak) and math.isfinite(psr)):
+    def __call__(self, psr: float) -> float:
+        """Confidence, 0 to 1; 0 for a ratio that is not finite."""
+        if not math.isfinite(psr):
             return 0.0
-        exponent = self.bias + self.peak * peak + self.log_psr * math.log1p(max(psr, 0.0))
+        exponent = self.slope * (math.log1p(max(psr, 0.0)) - math.log1p(self.psr_half))
         return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, exponent))))
 
 
@@ -57,24 +62,28 @@ class StateMachine:
     def __init__(self, config: ConfidenceConfig) -> None:
         self.config = config
         self.state = TrackState.TRACKING
-        self._low_frames = 0
+        self._uncertain_frames = 0
+        self._certain_frames = 0
 
     def update(self, confidence: float) -> TrackState:
         """The state after a frame of this confidence."""
         config = self.config
-        self._low_frames = self._low_frames + 1 if confidence < config.lost_below else 0
-        if self.state is TrackState.LOST:
-            if confidence >= config.reacquired_above:
-                self.state = TrackState.REACQUIRED
-        elif self._low_frames >= config.lost_after_frames:
-            self.state = TrackState.LOST
-        elif confidence < config.uncertain_below:
-            self.state = TrackState.UNCERTAIN
+        certain = confidence >= config.certain_above
+        self._certain_frames = self._certain_frames + 1 if certain else 0
+        if self.may_learn and confidence >= config.uncertain_below:
+            self._enter(TrackState.TRACKING)
+        elif self._certain_frames >= config.certain_after_frames:
+            self._enter(TrackState.REACQUIRED if self.state is TrackState.LOST else TrackState.TRACKING)
         else:
-            self.state = TrackState.TRACKING
+            self._uncertain_frames += 1
+            lost = self._uncertain_frames >= config.lost_after_frames
+            self.state = TrackState.LOST if lost else TrackState.UNCERTAIN
         return self.state
 
     @property
     def may_learn(self) -> bool:
         """Whether the tracker may update its model with this frame."""
         return self.state in (TrackState.TRACKING, TrackState.REACQUIRED)
+
+    def _enter(self, state: TrackState) -> None:
+        self.state, self._uncertain_frames = state, 0

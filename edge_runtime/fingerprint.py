@@ -24,7 +24,7 @@ def probe_pattern(size_px: int) -> NDArray[np.uint8]:
         mixed = rows // block_px * 7919 + columns // block_px * 104729 + colours * 1299709 + block_px
         mixed = mixed * (mixed + 40503) % 65521
         picture = picture + mixed % share
-    return picture.astype(np.uint8)[None]
+    return np.asarray(picture[None], np.uint8)
 
 
 def fingerprint(outputs: Sequence[FloatArray]) -> tuple[tuple[float, ...], ...]:

@@ -157,8 +157,8 @@ class FkcfTracker:
     def update(self, image: Frame) -> TrackResult:
         """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
         start = time.perf_counter()
-        self.peak_height, psr = self._locate(image)
-        score = self._confidence(self.peak_height, psr)
+        psr = self._locate(image)
+        score = self._confidence(psr)
         state = self._states.update(score)
         if self._states.may_learn and self.config.learning_rate > 0:
             assert self._filter is not None
@@ -167,8 +167,8 @@ class FkcfTracker:
         latency_ms = (time.perf_counter() - start) * 1e3
         return TrackResult(self._box(), score, psr, state, latency_ms)
 
-    def _locate(self, image: Frame) -> tuple[float, float]:
-        """Move to the best of all sizes' peaks; returns that peak's height and sidelobe ratio."""
+    def _locate(self, image: Frame) -> float:
+        """Move to the best of all sizes' peaks; returns that response's peak-to-sidelobe ratio."""
         if self._filter is None:
             raise SourceError("update() before init()", fix="start the tracker on a box first")
         if image.shape != self._frame_shape:
@@ -179,7 +179,7 @@ class FkcfTracker:
         responses = self._filter.respond(self._normalised(self._raw_features(image, self._factors)))
         heights = responses.max((1, 2)) * self._penalties
         best = int(heights.argmax())
-        down, right, height = peak(responses[best])
+        down, right = peak(responses[best])
         psr = peak_to_sidelobe_ratio(responses[best], self._exclude_cells)
         factor = self._factors[best]
         px_per_cell = self._level.stride * self._window_px * self._scale * factor / self.config.input_px
@@ -192,7 +192,7 @@ class FkcfTracker:
             # A slow change of size stays below one step, and the model would learn it away.
             factor *= self.config.scale_step ** vertex(*heights[best - 1 : best + 2])
         self._scale = self._limited_scale(self._scale * factor**self.config.scale_damping)
-        return height, psr
+        return psr
 
     def _limited_scale(self, scale: float) -> float:
         """Keep the target between a few pixels and the frame."""
@@ -215,9 +215,10 @@ class FkcfTracker:
         return Box.from_centre(*self._centre, width, height)
 
 
-# Fitted on the development sequences by benchmarks/fit_confidence.py.
+# Logistic regression of "there" (dev sequences, IoU > 0.4) against "not there" (dev sequences cut to
+# another one), balanced; see docs/measurements.md.
 CONFIDENCE_MODELS = {
-    "low": ConfidenceModel(-6.0, 4.0, 2.0),
-    "middle": ConfidenceModel(-6.0, 4.0, 2.0),
-    "high": ConfidenceModel(-6.0, 4.0, 2.0),
+    "low": ConfidenceModel(psr_half=13.0, slope=4.3),
+    "middle": ConfidenceModel(psr_half=12.1, slope=5.0),
+    "high": ConfidenceModel(psr_half=15.8, slope=4.0),
 }

@@ -5,6 +5,8 @@ A response map has shape (rows, columns) and is circular: the cell (0, 0) stands
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import scipy.fft
 
@@ -13,25 +15,25 @@ from edge_runtime.types import ComplexArray, FloatArray
 
 def hann_window(rows: int, columns: int) -> FloatArray:
     """Outer product of two Hann windows that do not touch zero inside, (rows, columns) float32."""
-    windows = [np.hanning(n + 2)[1:-1] for n in (rows, columns)]
-    return np.outer(*windows).astype(np.float32)
+    down, across = (np.hanning(n + 2)[1:-1] for n in (rows, columns))
+    return np.outer(down, across).astype(np.float32)
 
 
 def gaussian_label(rows: int, columns: int, sigma_cells: float) -> FloatArray:
     """Circular Gaussian of height 1 centred on cell (0, 0), (rows, columns) float32."""
-    distances = [np.minimum(np.arange(n), n - np.arange(n)) for n in (rows, columns)]
-    squares = distances[0][:, None] ** 2 + distances[1][None, :] ** 2
-    return np.exp(-0.5 * squares / sigma_cells**2).astype(np.float32)
+    down, across = (np.minimum(np.arange(n), n - np.arange(n)) for n in (rows, columns))
+    squares = down[:, None] ** 2 + across[None, :] ** 2
+    return cast(FloatArray, np.exp(-0.5 * squares / sigma_cells**2).astype(np.float32))
 
 
 def rfft2(x: FloatArray) -> ComplexArray:
     """Half spectrum over the last two axes, complex64."""
-    return scipy.fft.rfft2(x, axes=(-2, -1))  # type: ignore[no-any-return]
+    return cast(ComplexArray, scipy.fft.rfft2(x, axes=(-2, -1)))
 
 
 def irfft2(spectrum: ComplexArray, rows: int, columns: int) -> FloatArray:
     """Inverse of `rfft2` for maps of (rows, columns), float32."""
-    return scipy.fft.irfft2(spectrum, s=(rows, columns), axes=(-2, -1))  # type: ignore[no-any-return]
+    return cast(FloatArray, scipy.fft.irfft2(spectrum, s=(rows, columns), axes=(-2, -1)))
 
 
 def signed(index: float, size: int) -> float:
@@ -39,8 +41,8 @@ def signed(index: float, size: int) -> float:
     return (index + size / 2) % size - size / 2
 
 
-def peak(response: FloatArray) -> tuple[float, float, float]:
-    """Displacement (rows, columns) in cells and height of the highest point of a circular map.
+def peak(response: FloatArray) -> tuple[float, float]:
+    """Displacement (rows, columns) in cells of the highest point of a circular map.
 
     A parabola through the maximum and its two neighbours along each axis gives the fraction.
     """
@@ -49,7 +51,7 @@ def peak(response: FloatArray) -> tuple[float, float, float]:
     top = float(response[row, column])
     along_rows = vertex(response[row - 1, column], top, response[(row + 1) % rows, column])
     along_columns = vertex(response[row, column - 1], top, response[row, (column + 1) % columns])
-    return signed(row + along_rows, rows), signed(column + along_columns, columns), top
+    return signed(row + along_rows, rows), signed(column + along_columns, columns)
 
 
 def vertex(before: float, centre: float, after: float) -> float:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Literal, cast
 
@@ -55,10 +59,11 @@ class Interpreter:
         self.runtime, module = find_runtime()
         self.shape = shape
         try:
-            self._tflite = module.Interpreter(model_content=model, num_threads=1)
-            index = self._tflite.get_input_details()[0]["index"]
-            self._tflite.resize_tensor_input(index, list(shape))
-            self._tflite.allocate_tensors()
+            with _native_stderr_closed():
+                self._tflite = module.Interpreter(model_content=model, num_threads=1)
+                index = self._tflite.get_input_details()[0]["index"]
+                self._tflite.resize_tensor_input(index, list(shape))
+                self._tflite.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise InterpreterError(f"{self.runtime} refuses the model at {shape} ({reason})") from error
@@ -99,6 +104,23 @@ def dequantise(raw: NDArray[Any], tensor: TensorInfo) -> FloatArray:
     real -= np.float32(tensor.zero_point)
     real *= np.float32(tensor.scale)
     return real
+
+
+@contextlib.contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """Keep the runtime's own lines ("INFO: Created TensorFlow Lite XNNPACK delegate") from the user.
+
+    It writes them from C++ to file descriptor 2 and has no switch; what goes wrong is raised as well.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _tensor_info(detail: dict[str, Any]) -> TensorInfo:

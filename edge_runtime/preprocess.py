@@ -46,7 +46,7 @@ class Preprocessor:
         count, rows, columns, _ = patches.shape
         # One cvtColor over the stacked patches is several times faster than reversing the axis.
         stacked = np.ascontiguousarray(patches).reshape(count * rows, columns, 3)
-        rgb = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB).reshape(patches.shape)
+        rgb: NDArray[Any] = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB).reshape(patches.shape)
         if self._folded:
             if self._info.dtype == "int8":
                 # Scale 1 and zero point -128: subtracting 128 is flipping the top bit.
@@ -56,7 +56,7 @@ class Preprocessor:
         if self._info.dtype == "float32":
             return centred
         quantised = np.rint(centred * np.float32(1 / self._info.scale)) + self._info.zero_point
-        return np.clip(quantised, -128, 127).astype(np.int8)
+        return np.asarray(np.clip(quantised, -128, 127), np.int8)
 
     def _mean(self, rows: int, columns: int) -> FloatArray:
         if (rows, columns) not in self._resized:
@@ -72,7 +72,7 @@ def imresize_bicubic(image: FloatArray, rows: int, columns: int) -> FloatArray:
     """
     down = _resize_weights(image.shape[0], rows)
     across = _resize_weights(image.shape[1], columns)
-    return np.einsum("ri,ijc,sj->rsc", down, image, across, optimize=True).astype(np.float32)
+    return np.asarray(np.einsum("ri,ijc,sj->rsc", down, image, across, optimize=True), np.float32)
 
 
 def _resize_weights(size: int, new_size: int) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ FLOAT_SUFFIX = "_float32"
 # bias overflows int32 or its multiplier underflows. These bounds cost less than half an output step.
 LARGEST_BIAS = 2.0**30
 SMALLEST_MULTIPLIER = 2.0**-24
+SMALLEST_SCALE = 1e-30
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Affine:
 def affine_for_range(values: Range) -> Affine:
     """int8 quantisation that covers the range and represents zero exactly."""
     low, high = min(values.low, 0.0), max(values.high, 0.0)
-    if high == low:
-        return Affine(1.0, -128)
     scale = float(np.float32((high - low) / 255))
+    if scale < SMALLEST_SCALE:  # nothing but zeros
+        return Affine(1.0, -128)
     return Affine(scale, int(np.clip(np.rint(-128 - low / scale), -128, 127)))
 
 

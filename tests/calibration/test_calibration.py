@@ -180,7 +180,7 @@ def test_figures_of_scaled_features() -> None:
 
 def test_limits_are_enforced_and_nan_fails() -> None:
     report = meter(0.5).report("low", 64)
-    with pytest.raises(AccuracyError, match="int8 model, level low at 64 px: SQNR is .*limit 30"):
+    with pytest.raises(AccuracyError, match=r"int8 model, level low at 64 px: SQNR is .*limit 30"):
         check("int8", [report], Limits(), LEVELS)
     with pytest.raises(AccuracyError, match="cosine"):
         check("float32", [report], Limits(), LEVELS)

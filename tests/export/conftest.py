@@ -11,15 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import export.calibrate
 from calibration.crops import make_crops, split
-from calibration.pictures import packaged_pictures
+from calibration.pictures import Picture, packaged_pictures
 from calibration.ranges import Range
 from export.calibrate import calibrated_ranges
-from export.checkpoints import Student, random_student
+from export.checkpoints import Student, random_student, save_student
 from export.matconvnet import load_matconvnet
 from export.onnx_graph import folded, to_onnx
 from export.tflite_writer import write_tflite
-from export.verify import torch_features
 from tests.export import matfile
 
 
@@ -41,14 +41,30 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def calibration_crops() -> NDArray[np.uint8]:
-    pictures, _ = split(packaged_pictures())
+def pictures() -> list[Picture]:
+    """The packaged pictures, decoded once for all tests."""
+
+    def decoded(picture: Picture) -> Picture:
+        image = picture.load()
+        return Picture(picture.name, lambda: image)
+
+    return [decoded(picture) for picture in packaged_pictures()]
+
+
+@pytest.fixture(autouse=True)
+def decoded_pictures(pictures: list[Picture], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export.calibrate, "packaged_pictures", lambda: pictures)
+
+
+@pytest.fixture(scope="session")
+def calibration_crops(pictures: list[Picture]) -> NDArray[np.uint8]:
+    pictures, _ = split(pictures)
     return make_crops(pictures, 40, 128, seed=0).crops
 
 
 @pytest.fixture(scope="session")
-def check_crops() -> NDArray[np.uint8]:
-    _, pictures = split(packaged_pictures())
+def check_crops(pictures: list[Picture]) -> NDArray[np.uint8]:
+    _, pictures = split(pictures)
     return make_crops(pictures, 16, 128, seed=1).crops
 
 
@@ -76,7 +92,6 @@ def convert(student: Student, crops: NDArray[np.uint8]) -> Converted:
     network = folded(student)
     model = to_onnx(network)
     ranges = calibrated_ranges(model, student, crops)
-    torch_features(student)(crops[:1])
     return Converted(student, network, model, ranges, write_tflite(model), write_tflite(model, ranges))
 
 
@@ -88,8 +103,6 @@ def converted(request: pytest.FixtureRequest) -> Converted:
 
 @pytest.fixture(scope="session")
 def student_file(tmp_path_factory: pytest.TempPathFactory, plain: Converted) -> Path:
-    from export.checkpoints import save_student
-
     path = tmp_path_factory.mktemp("student") / "random.safetensors"
     save_student(plain.student, path)
     return path

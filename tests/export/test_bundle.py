@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import export.bundle
+import export.calibrate
+from calibration.pictures import Picture
 from calibration.report import Limits
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import AccuracyError, BundleError, CalibrationError, ConfigError, StorageError
@@ -40,18 +43,28 @@ def files_of(folder: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def plain_bundle(tmp_path_factory: pytest.TempPathFactory, plain: Converted) -> Path:
-    return make(plain, tmp_path_factory.mktemp("bundles") / "plain")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory, plain: Converted, pictures: list[Picture]) -> Path:
+    return make(plain, tmp_path_factory.mktemp("bundles") / "plain", pictures=pictures)
 
 
 @pytest.fixture(scope="module")
-def normalised_bundle(tmp_path_factory: pytest.TempPathFactory, normalised: Converted) -> Path:
-    return make(normalised, tmp_path_factory.mktemp("bundles") / "normalised")
+def normalised_bundle(
+    tmp_path_factory: pytest.TempPathFactory, normalised: Converted, pictures: list[Picture]
+) -> Path:
+    return make(normalised, tmp_path_factory.mktemp("bundles") / "normalised", pictures=pictures)
 
 
-def make(converted: Converted, out: Path, settings: ExportSettings = SETTINGS, **options: Any) -> Path:
+def make(
+    converted: Converted,
+    out: Path,
+    settings: ExportSettings = SETTINGS,
+    pictures: list[Picture] | None = None,
+    **options: Any,
+) -> Path:
     """Export without running torch's ONNX exporter again."""
     with pytest.MonkeyPatch.context() as patch:
+        if pictures is not None:
+            patch.setattr(export.calibrate, "packaged_pictures", lambda: pictures)
         patch.setattr(export.bundle, "to_onnx", lambda network: converted.onnx)
         export_bundle(converted.student, "test", out, settings, **options)
     return out
@@ -199,8 +212,6 @@ def test_targets_that_are_not_bundles_are_refused(
 
 
 def test_calibration_folder(tmp_path: Path, plain: Converted, caplog: pytest.LogCaptureFixture) -> None:
-    import cv2
-
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(0)

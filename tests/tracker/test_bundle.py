@@ -1,0 +1,187 @@
+"""What a device opens, and everything that it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.bundle import Bundle
+from edge_runtime.errors import BundleError, ConfigError, InterpreterError
+from edge_runtime.features import NetworkFeatures
+from edge_runtime.fkcf import FkcfConfig, FkcfTracker
+from edge_runtime.interpreter import Interpreter, dequantise
+from edge_runtime.manifest import CHECKSUM_FILE, MANIFEST_FILE
+from edge_runtime.types import Box
+from tests.tracker.test_fkcf import scene
+
+
+@pytest.fixture
+def copy(bundle_path: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may spoil."""
+    return Path(shutil.copytree(bundle_path, tmp_path / "bundle"))
+
+
+def seal(bundle: Path) -> None:
+    """Make the checksums right again, as someone who edits a bundle by hand would."""
+    names = [line.split("  ")[1] for line in (bundle / CHECKSUM_FILE).read_text().splitlines()]
+    lines = [f"{hashlib.sha256((bundle / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (bundle / CHECKSUM_FILE).write_text("".join(lines))
+
+
+def edit_manifest(bundle: Path, change: Any) -> None:
+    data = json.loads((bundle / MANIFEST_FILE).read_text())
+    change(data)
+    (bundle / MANIFEST_FILE).write_text(json.dumps(data))
+    seal(bundle)
+
+
+def refusal(bundle: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(bundle)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_opens_and_tells_its_levels(bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    assert [level.name for level in bundle.manifest.levels] == ["low", "middle", "high"]
+    assert bundle.level("middle").stride == 8
+    assert set(bundle.models) == {"float32", "int8"}
+    with pytest.raises(ConfigError, match="low, middle, high"):
+        bundle.level("medium")
+
+
+def test_one_flipped_byte_in_any_file_is_refused(copy: Path) -> None:
+    for name in [line.split("  ")[1] for line in (copy / CHECKSUM_FILE).read_text().splitlines()]:
+        good = (copy / name).read_bytes()
+        spoiled = bytearray(good)
+        spoiled[len(good) // 2] ^= 1
+        (copy / name).write_bytes(spoiled)
+        assert name in refusal(copy)
+        (copy / name).write_bytes(good)
+    Bundle.open(copy)
+
+
+def test_missing_files_are_named(copy: Path, tmp_path: Path) -> None:
+    assert "not a bundle folder" in refusal(tmp_path / "nothing")
+    (copy / "int8.tflite").unlink()
+    assert "int8.tflite" in refusal(copy)
+    (copy / CHECKSUM_FILE).unlink()
+    assert CHECKSUM_FILE in refusal(copy)
+
+
+def test_a_model_that_is_no_model_is_refused(copy: Path) -> None:
+    (copy / "int8.tflite").write_bytes(b"TFL3 but not really" * 10)
+    edit_manifest(copy, lambda m: None)
+    assert "refuses the model" in refusal(copy)
+
+
+def test_swapped_models_are_refused(copy: Path) -> None:
+    def swap(manifest: Any) -> None:
+        models = manifest["models"]
+        models["int8"], models["float32"] = models["float32"], models["int8"]
+        models["int8"]["file"], models["float32"]["file"] = "int8.tflite", "float32.tflite"
+
+    edit_manifest(copy, swap)
+    assert "tflite" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m["models"]["int8"]["input"].update(scale=0.5), "tensor"),
+        (lambda m: m["models"]["int8"]["outputs"][1].update(zero_point=3), "tensor"),
+        (lambda m: m["models"]["float32"]["outputs"].pop(), "outputs"),
+        (lambda m: m["levels"][1].update(stride=4), "level middle"),
+        (lambda m: m["levels"][2].update(channels=12), "level high"),
+        (lambda m: m["preprocessing"].update(mean="image"), "mean_image.npy"),
+        (lambda m: m["models"]["int8"]["fingerprint"]["mean_abs"][0].__setitem__(0, 9.0), "test pattern"),
+        (lambda m: m.update(format="cfvgg-bundle/9"), "cfvgg-bundle/9"),
+        (lambda m: m.update(colour="BGR"), "colour"),
+        (lambda m: m.pop("levels"), "levels"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_the_files_is_refused(copy: Path, change: Any, words: str) -> None:
+    edit_manifest(copy, change)
+    assert words in refusal(copy)
+
+
+def test_checksum_file_cannot_point_outside(copy: Path) -> None:
+    with (copy / CHECKSUM_FILE).open("a") as file:
+        file.write(f"{'0' * 64}  ../secret\n")
+    assert "bad line" in refusal(copy)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_interpreters_run_any_batch_and_size(bundle_path: Path, dtype: str) -> None:
+    bundle = Bundle.open(bundle_path)
+    features = NetworkFeatures(bundle, dtype)
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 256, (2, 129, 129, 3), dtype=np.uint8)
+    for level, cells in (("low", 62), ("middle", 15), ("high", 7)):
+        maps = features.extract(patches, level)
+        assert maps.shape == (2, cells, cells, bundle.level(level).channels)
+        assert maps.dtype == np.float32
+        assert maps.min() >= -0.05 * maps.max()  # after a ReLU; int8 may undershoot by a step
+        np.testing.assert_array_equal(maps[1:], features.extract(patches[1:], level))
+
+
+def test_int8_features_are_close_to_float32(bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    patches = np.stack([scene(100 + 5 * k, 150)[20:180, 60:220] for k in range(3)])
+    for level, limit_db in (("low", 28), ("middle", 25), ("high", 20)):
+        exact = NetworkFeatures(bundle, "float32").extract(patches, level)
+        error = NetworkFeatures(bundle, "int8").extract(patches, level) - exact
+        assert 10 * np.log10((exact**2).mean() / (error**2).mean()) > limit_db
+
+
+def test_the_interpreter_refuses_wrong_input(bundle_path: Path) -> None:
+    model = Bundle.open(bundle_path).model("float32")
+    interpreter = Interpreter(model, (1, 65, 65, 3))
+    with pytest.raises(InterpreterError, match="uint8"):
+        interpreter.invoke(np.zeros((1, 65, 65, 3), np.uint8))
+    with pytest.raises(InterpreterError):
+        interpreter.invoke(np.zeros((1, 64, 65, 3), np.float32))
+    with pytest.raises(InterpreterError, match="refuses"):
+        Interpreter(b"nothing", (1, 65, 65, 3))
+
+
+def test_the_delegate_takes_the_float32_graph(bundle_path: Path) -> None:
+    assert Interpreter(Bundle.open(bundle_path).model("float32"), (1, 65, 65, 3)).delegated
+
+
+def test_wanted_outputs_come_in_the_order_asked(bundle_path: Path) -> None:
+    interpreter = Interpreter(Bundle.open(bundle_path).model("float32"), (1, 65, 65, 3))
+    x = np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)).astype(np.float32)
+    low, middle, high = interpreter.invoke(x)
+    second, first = interpreter.invoke(x, wanted=(1, 0))
+    np.testing.assert_array_equal(second, middle)
+    np.testing.assert_array_equal(first, low)
+    assert high.shape[3] == 64
+    np.testing.assert_array_equal(dequantise(low, interpreter.outputs[0]), low)
+
+
+def test_a_bundle_without_the_dtype_says_what_it_has(bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    without = Bundle(bundle.path, bundle.manifest, {"float32": bundle.models["float32"]}, None)
+    with pytest.raises(BundleError, match="only float32"):
+        NetworkFeatures(without, "int8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("level", ["low", "middle", "high"])
+def test_fkcf_follows_on_network_features(bundle_path: Path, dtype: str, level: str) -> None:
+    """Even an untrained network's features carry a target; trained ones are measured in benchmarks."""
+    config = FkcfConfig(level=level)
+    tracker = FkcfTracker(config, NetworkFeatures(Bundle.open(bundle_path), dtype))
+    tracker.init(scene(120, 160), Box.from_centre(120, 160, 48, 48))
+    for k in range(1, 8):
+        result = tracker.update(scene(120 + 2 * k, 160 - 3 * k))
+    row, column = result.box.centre
+    assert np.hypot(row - 134, column - 139) < 6
