@@ -8,7 +8,6 @@ Commands import what they need when they run, so that `--help` answers at once e
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_runtime.errors import CfvggError, ConfigError
+from edge_runtime.entry import run_app
+from edge_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
@@ -119,15 +119,8 @@ def bundle_check(path: Annotated[Path, typer.Argument(help="Bundle folder.")]) -
 
 
 def main() -> None:
-    """Entry point: intended errors become one line on standard error and an exit code."""
-    # OpenCV and FFmpeg would add lines of their own to every unreadable file.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        app()
-    except CfvggError as error:
-        typer.echo(f"cfvgg-edge: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app, "cfvgg-edge")
 
 
 def _run(config: Config) -> int:

@@ -172,10 +172,8 @@ class FkcfTracker:
         if self._filter is None:
             raise SourceError("update() before init()", fix="start the tracker on a box first")
         if image.shape != self._frame_shape:
-            raise SourceError(
-                f"frame size changed from {self._frame_shape[1::-1]} to {image.shape[1::-1]}",
-                fix="start the tracker again",
-            )
+            before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._frame_shape, image.shape))
+            raise SourceError(f"frame size changed from {before} to {now}", fix="start the tracker again")
         responses = self._filter.respond(self._normalised(self._raw_features(image, self._factors)))
         heights = responses.max((1, 2)) * self._penalties
         best = int(heights.argmax())

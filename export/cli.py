@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from edge_runtime.errors import CfvggError, ConfigError, WeightsError
+from edge_runtime.entry import run_app
+from edge_runtime.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from export.checkpoints import Student
@@ -125,15 +124,8 @@ def distill(
 
 
 def main() -> None:
-    """Entry point: intended errors become one line on standard error and an exit code."""
-    # OpenCV and FFmpeg would add lines of their own to every unreadable file.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        app()
-    except CfvggError as error:
-        typer.echo(f"cfvgg-export: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app, "cfvgg-export")
 
 
 @contextlib.contextmanager

@@ -22,10 +22,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from calibration.pictures import find_pictures
 from edge_runtime.errors import ConfigError, WeightsError
 from edge_runtime.files import write_atomic
 from export.checkpoints import Student, save_student
-from export.photos import PhotoCrops, find_photos
+from export.photos import PhotoCrops
 from export.squeezenet import TEACHER_LEVEL_CHANNELS, SqueezeNet, load_squeezenet
 from export.student import IMAGENET_MEAN_RGB, LEVELS, CfVgg, Levels, channels_for_ratio
 
@@ -105,11 +106,11 @@ class Distillation:
         torch.manual_seed(config.seed)
         self.teacher: SqueezeNet = load_squeezenet(teacher).to(self.device)
         self.teacher_name, self.photos_name = teacher.name, photos.name
-        paths = find_photos(photos)
-        order = np.random.default_rng(config.seed).permutation(len(paths))
-        held_out = max(1, round(len(paths) * config.validation_share))
-        self.train_paths = [paths[i] for i in order[held_out:]]
-        self.validation_paths = [paths[i] for i in order[:held_out]]
+        pictures = find_pictures(photos)
+        order = np.random.default_rng(config.seed).permutation(len(pictures))
+        held_out = max(1, round(len(pictures) * config.validation_share))
+        self.train_pictures = [pictures[i] for i in order[held_out:]]
+        self.validation_pictures = [pictures[i] for i in order[:held_out]]
         self.model = CfVgg(channels_for_ratio(config.ratio)).to(self.device)
         c = self.model.channels
         self.loss = FidelityLoss((c[0], c[1], c[4]), TEACHER_LEVEL_CHANNELS).to(self.device)
@@ -151,7 +152,9 @@ class Distillation:
     @torch.no_grad()
     def validate(self) -> list[float]:
         """Loss per level on crops of photos that are never trained on."""
-        data = PhotoCrops(self.validation_paths, self.config.crop_px, VALIDATION_CROPS, seed=1, augment=False)
+        data = PhotoCrops(
+            self.validation_pictures, self.config.crop_px, VALIDATION_CROPS, seed=1, augment=False
+        )
         total = torch.zeros(3, device=self.device)
         for batch in DataLoader(data, 32):
             x = batch.to(self.device).float()
@@ -166,7 +169,7 @@ class Distillation:
         provenance: dict[str, Any] = {
             "teacher": self.teacher_name,
             "photos": self.photos_name,
-            "photos_trained_on": len(self.train_paths),
+            "photos_trained_on": len(self.train_pictures),
             "loss": "fidelity",
             "config": asdict(self.config),
             "step": self.step,
@@ -177,7 +180,7 @@ class Distillation:
 
     def _batches(self, start: int, stop: int) -> Iterator[Tensor]:
         config = self.config
-        data = PhotoCrops(self.train_paths, config.crop_px, config.steps * config.batch, config.seed)
+        data = PhotoCrops(self.train_pictures, config.crop_px, config.steps * config.batch, config.seed)
         indices = range(start * config.batch, stop * config.batch)
         loader = DataLoader(data, config.batch, sampler=indices, num_workers=config.workers)
         for batch in loader:

@@ -1,8 +1,6 @@
-"""Random crops of a folder of photos, as a deterministic function of seed and index."""
+"""Random crops of pictures, as a deterministic function of seed and index."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,21 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from calibration.pictures import Picture
 from edge_runtime.errors import CalibrationError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """Every picture below `folder`, sorted.
-
-    Raises:
-        CalibrationError: the folder is missing or holds no picture.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    if not paths:
-        raise CalibrationError("no pictures found", where=folder, fix=f"need {PHOTO_SUFFIXES} files")
-    return paths
+DRAWS = 20  # a picture that cannot be decoded is replaced by another draw
 
 
 class PhotoCrops(Dataset[Tensor]):
@@ -33,8 +20,10 @@ class PhotoCrops(Dataset[Tensor]):
     (seed, i), so that a resumed training sees what the uninterrupted one would have seen.
     """
 
-    def __init__(self, paths: list[Path], crop_px: int, length: int, seed: int, augment: bool = True):
-        self.paths, self.crop_px, self.length = paths, crop_px, length
+    def __init__(
+        self, pictures: list[Picture], crop_px: int, length: int, seed: int, augment: bool = True
+    ) -> None:
+        self.pictures, self.crop_px, self.length = pictures, crop_px, length
         self.seed, self.augment = seed, augment
 
     def __len__(self) -> int:
@@ -42,13 +31,14 @@ class PhotoCrops(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         rng = np.random.default_rng([self.seed, index])
-        for _ in range(20):  # a corrupt picture is replaced by another draw
-            picture = cv2.imread(str(self.paths[rng.integers(len(self.paths))]))
-            if picture is not None:
+        for _ in range(DRAWS):
+            picture = self.pictures[rng.integers(len(self.pictures))]
+            bgr = picture.load()
+            if bgr is not None:
                 break
         else:
-            raise CalibrationError("20 pictures in a row cannot be decoded", where=self.paths[0].parent)
-        rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            raise CalibrationError(f"{DRAWS} pictures in a row cannot be decoded", where=picture.name)
+        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
         crop = random_crop(rgb, self.crop_px, rng)
         if self.augment:
             crop = augment(crop, rng)

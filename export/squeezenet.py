@@ -6,6 +6,7 @@ rounding up), so features are compared cell by cell without resampling.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def load_squeezenet(path: Path) -> SqueezeNet:
     try:
         with np.load(path) as archive:
             arrays = {key: archive[key] for key in archive.files if not key.startswith("conv_final")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"cannot be read as .npz ({error})", where=path) from error
     parts = ("conv1x1_1", "conv1x1_2", "conv3x3_2")
     layers = ["conv1", *(f"fire{n}/{part}" for n in FIRES for part in parts)]
