@@ -20,7 +20,7 @@ class ConfidenceConfig:
         lost_after_frames: frames of uncertainty until the target is lost.
     """
 
-    uncertain_below: float = 0.35
+    uncertain_below: float = 0.2
     certain_above: float = 0.5
     certain_after_frames: int = 2
     lost_after_frames: int = 15

@@ -29,6 +29,8 @@ from edge_runtime.patches import sample_scales
 from edge_runtime.types import Box, ComplexArray, FloatArray, Frame, TrackResult, check_box
 
 MIN_TARGET_PX = 4.0
+# 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
+INPUT_PX = {"low": 133, "middle": 208, "high": 240}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FkcfConfig:
     Attributes:
         level: feature level of the bundle.
         search_scale: side of the search window over sqrt(target area).
-        input_px: side of the network's input.
+        input_px: side of the network's input; 0 takes what suits the level (`INPUT_PX`).
         label_sigma: deviation of the Gaussian label over sqrt(target area).
         regularisation: ridge term, for features of unit mean square.
         learning_rate: share of the new frame in the model.
@@ -50,12 +52,12 @@ class FkcfConfig:
 
     level: str = "middle"
     search_scale: float = 3.0
-    input_px: int = 208
-    label_sigma: float = 0.1
+    input_px: int = 0
+    label_sigma: float = 0.125
     regularisation: float = 1e-4
     learning_rate: float = 0.02
     scales: int = 3
-    scale_step: float = 1.03
+    scale_step: float = 1.02
     scale_penalty: float = 0.985
     scale_damping: float = 0.7
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
@@ -63,7 +65,7 @@ class FkcfConfig:
     def __post_init__(self) -> None:
         checks = {
             "search_scale": 1.2 <= self.search_scale <= 8,
-            "input_px": 64 <= self.input_px <= 512,
+            "input_px": self.input_px == 0 or 64 <= self.input_px <= 512,
             "label_sigma": 0.01 <= self.label_sigma <= 1,
             "regularisation": 0 < self.regularisation <= 10,
             "learning_rate": 0 <= self.learning_rate <= 1,
@@ -125,6 +127,7 @@ class FkcfTracker:
     ) -> None:
         self.config, self.extractor = config, extractor
         self._level = extractor.level(config.level)
+        self._input_px = config.input_px or INPUT_PX.get(config.level, 208)
         self._confidence = confidence or CONFIDENCE_MODELS.get(config.level, CONFIDENCE_MODELS["middle"])
         half = config.scales // 2
         self._factors = [config.scale_step**k for k in range(-half, half + 1)]
@@ -180,7 +183,7 @@ class FkcfTracker:
         down, right = peak(responses[best])
         psr = peak_to_sidelobe_ratio(responses[best], self._exclude_cells)
         factor = self._factors[best]
-        px_per_cell = self._level.stride * self._window_px * self._scale * factor / self.config.input_px
+        px_per_cell = self._level.stride * self._window_px * self._scale * factor / self._input_px
         rows, columns = self._frame_shape[:2]
         self._centre = (
             float(np.clip(self._centre[0] + down * px_per_cell, 0, rows - 1)),
@@ -201,7 +204,7 @@ class FkcfTracker:
     def _raw_features(self, image: Frame, factors: list[float]) -> FloatArray:
         """(n, channels, rows, columns) around the current centre."""
         sides = [self._window_px * self._scale * factor for factor in factors]
-        patches = sample_scales(image, self._centre, sides, self.config.input_px)
+        patches = sample_scales(image, self._centre, sides, self._input_px)
         maps = self.extractor.extract(patches, self.config.level)
         return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
 
@@ -213,10 +216,9 @@ class FkcfTracker:
         return Box.from_centre(*self._centre, width, height)
 
 
-# Logistic regression of "there" (dev sequences, IoU > 0.4) against "not there" (dev sequences cut to
-# another one), balanced; see docs/measurements.md.
+# Fitted by benchmarks/fit_confidence.py on the development sequences.
 CONFIDENCE_MODELS = {
-    "low": ConfidenceModel(psr_half=13.0, slope=4.3),
-    "middle": ConfidenceModel(psr_half=12.1, slope=5.0),
-    "high": ConfidenceModel(psr_half=15.8, slope=4.0),
+    "low": ConfidenceModel(psr_half=10.1, slope=5.5),
+    "middle": ConfidenceModel(psr_half=11.4, slope=4.9),
+    "high": ConfidenceModel(psr_half=15.9, slope=4.4),
 }
