@@ -89,7 +89,7 @@ def run_job(job: Job) -> dict[str, Any]:
 
 def make_jobs(args: argparse.Namespace) -> list[Job]:
     """Every combination that was asked for."""
-    git = ["git", "rev-parse", "HEAD"]
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
     bundles = [item.partition("=")[::2] for item in args.bundle]
     jobs = []

@@ -15,6 +15,7 @@ from calibration.crops import DEFAULT_COUNT, DEFAULT_SIZE_PX, CropSet, make_crop
 from calibration.pictures import find_pictures, packaged_pictures
 from calibration.ranges import Range, tensor_ranges
 from calibration.report import Limits
+from edge_runtime.errors import CalibrationError
 from edge_runtime.preprocess import Preprocessor
 from export.checkpoints import Student
 from export.onnx_graph import INPUT
@@ -22,6 +23,7 @@ from export.verify import FLOAT_INPUT, preprocessing_of, to_nchw
 
 log = logging.getLogger(__name__)
 FEW_PICTURES = 100
+TOO_FEW_PICTURES = 10  # under this many, other scenes clip: SQNR on them falls below 10 dB
 CALIBRATION_SEED, CHECK_SEED = 0, 1
 
 
@@ -73,17 +75,24 @@ def crop_sets(settings: ExportSettings) -> CropSets:
         folder = settings.calibration
         pictures = find_pictures(folder)
         source = f"folder {folder.resolve().name} ({len(pictures)} pictures)"
-        if len(pictures) < FEW_PICTURES:
-            log.warning(
-                "%s: only %d pictures; int8 accuracy depends on breadth, give %d or more",
-                folder,
-                len(pictures),
-                FEW_PICTURES,
-            )
     for_ranges, held_out = split(pictures)
     calibration = make_crops(for_ranges, settings.crops, DEFAULT_SIZE_PX, CALIBRATION_SEED)
     checks = [make_crops(held_out, settings.checks, size, CHECK_SEED) for size in settings.sizes_px]
     damaged = {name for crops in (calibration, *checks) for name in crops.undecodable}
+    usable = len(pictures) - len(damaged)
+    if usable < TOO_FEW_PICTURES:
+        raise CalibrationError(
+            f"{usable} usable pictures are too few to calibrate with",
+            where=folder,
+            fix=f"give at least {TOO_FEW_PICTURES}, better {FEW_PICTURES}, or leave --calibration out",
+        )
+    if folder is not None and usable < FEW_PICTURES:
+        log.warning(
+            "%s: only %d pictures; int8 accuracy depends on breadth, give %d or more",
+            folder,
+            usable,
+            FEW_PICTURES,
+        )
     if damaged:
         log.warning(
             "%d of %d pictures cannot be decoded, %s among them", len(damaged), len(pictures), min(damaged)

@@ -211,21 +211,35 @@ def test_targets_that_are_not_bundles_are_refused(
     assert "chapter1.txt" not in files_of(folder)
 
 
-def test_calibration_folder(tmp_path: Path, plain: Converted, caplog: pytest.LogCaptureFixture) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
+def write_photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(6):
+    for number in range(count):
         picture = cv2.resize(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8), (160, 120))
-        cv2.imwrite(str(photos / f"{number}.png"), picture)
-    (photos / "6.jpg").write_bytes(b"broken")
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    return folder
+
+
+def test_too_few_calibration_pictures_leave_nothing(
+    tmp_path: Path, plain: Converted, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(SETTINGS, calibration=write_photos(tmp_path / "photos", count=9))
+    with pytest.raises(CalibrationError, match="9 usable pictures are too few"):
+        make(plain, tmp_path / "b", settings)
+    assert not (tmp_path / "b").exists()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_calibration_folder(tmp_path: Path, plain: Converted, caplog: pytest.LogCaptureFixture) -> None:
+    photos = write_photos(tmp_path / "photos", count=11)
+    (photos / "11.jpg").write_bytes(b"broken")
     settings = replace(SETTINGS, calibration=photos, sizes_px=(65,), checks=4)
     manifest = manifest_of(make(plain, tmp_path / "b", settings))
     assert manifest.calibration is not None
-    assert manifest.calibration.source == "folder photos (7 pictures)"
+    assert manifest.calibration.source == "folder photos (12 pictures)"
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("only 7 pictures" in line for line in warnings)
-    assert any("cannot be decoded, 6.jpg" in line for line in warnings)
+    assert any("only 11 pictures" in line for line in warnings)
+    assert any("cannot be decoded, 11.jpg" in line for line in warnings)
 
 
 def test_calibration_folder_without_a_usable_picture(tmp_path: Path, plain: Converted) -> None:
