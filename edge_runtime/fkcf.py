@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, StateMachine
+from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, StateMachine
 from edge_runtime.errors import ConfigError, SourceError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.fourier import (
@@ -143,6 +143,7 @@ class FkcfTracker:
         self._window_px = self.config.search_scale * math.sqrt(self._size[0] * self._size[1])
         self._scale = 1.0
         self._states = StateMachine(self.config.confidence)
+        self._usual_psr = RunningLog()
         features = self._raw_features(image, [1.0])
         rows, columns = features.shape[2:]
         if min(rows, columns) < 5:
@@ -160,23 +161,32 @@ class FkcfTracker:
     def update(self, image: Frame) -> TrackResult:
         """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
         start = time.perf_counter()
+        if self._filter is None:
+            raise SourceError("update() before init()", fix="start the tracker on a box first")
+        size_before = self._scale
         psr = self._locate(image)
-        score = self._confidence(psr)
+        score = self._confidence(psr, self._usual_psr.before(psr))
         state = self._states.update(score)
-        if self._states.may_learn and self.config.learning_rate > 0:
-            assert self._filter is not None
-            sample = self._normalised(self._raw_features(image, [1.0]))[0]
-            self._filter.learn(sample, self.config.learning_rate)
+        if self._states.may_learn:
+            self._learn(image, psr)
+        else:
+            self._scale = size_before  # a target that is not there does not tell its size
         latency_ms = (time.perf_counter() - start) * 1e3
         return TrackResult(self._box(), score, psr, state, latency_ms)
 
+    def _learn(self, image: Frame, psr: float) -> None:
+        if self.config.learning_rate > 0:
+            assert self._filter is not None
+            self._usual_psr.add(psr)
+            sample = self._normalised(self._raw_features(image, [1.0]))[0]
+            self._filter.learn(sample, self.config.learning_rate)
+
     def _locate(self, image: Frame) -> float:
         """Move to the best of all sizes' peaks; returns that response's peak-to-sidelobe ratio."""
-        if self._filter is None:
-            raise SourceError("update() before init()", fix="start the tracker on a box first")
         if image.shape != self._frame_shape:
             before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._frame_shape, image.shape))
             raise SourceError(f"frame size changed from {before} to {now}", fix="start the tracker again")
+        assert self._filter is not None
         responses = self._filter.respond(self._normalised(self._raw_features(image, self._factors)))
         heights = responses.max((1, 2)) * self._penalties
         best = int(heights.argmax())
@@ -218,7 +228,7 @@ class FkcfTracker:
 
 # Fitted by benchmarks/fit_confidence.py on the development sequences.
 CONFIDENCE_MODELS = {
-    "low": ConfidenceModel(psr_half=10.1, slope=5.5),
-    "middle": ConfidenceModel(psr_half=11.4, slope=4.9),
-    "high": ConfidenceModel(psr_half=15.9, slope=4.4),
+    "low": ConfidenceModel(psr_half=5.9, slope=3.6, drop_slope=3.2),
+    "middle": ConfidenceModel(psr_half=6.6, slope=3.3, drop_slope=2.7),
+    "high": ConfidenceModel(psr_half=11.0, slope=3.2, drop_slope=2.0),
 }

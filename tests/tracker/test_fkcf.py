@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, StateMachine
+from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, StateMachine, log_ratio
 from edge_runtime.errors import BoxError, ConfigError, SourceError
 from edge_runtime.fkcf import FkcfConfig, FkcfTracker, LinearFilter
 from edge_runtime.fourier import gaussian_label, peak
@@ -109,40 +109,70 @@ def test_a_vanished_target_is_lost_and_nothing_is_learned_then():
     np.testing.assert_array_equal(tracker._filter._template, template)
 
 
-def test_a_target_that_returns_is_reacquired():
+def test_a_covered_target_is_lost_and_reacquired():
     tracker = start(FkcfConfig(confidence=ConfidenceConfig(lost_after_frames=3)))
     for _ in range(5):
         box = tracker.update(scene(120, 160)).box
-    empty = texture(240, 320, seed=9, smooth_px=1.0)
-    while tracker.update(empty).state is not TrackState.LOST:
-        pass
-    row, column = tracker.update(empty).box.centre
-    states = [tracker.update(scene(row, column)).state for _ in range(3)]
-    assert TrackState.REACQUIRED in states
-    assert states[-1] in (TrackState.TRACKING, TrackState.REACQUIRED)
-    assert box.w == pytest.approx(48, rel=0.2)
+    covered = scene(120, 160)
+    covered[80:160, 120:200] = texture(80, 80, seed=7, smooth_px=2.0)
+    states = [tracker.update(covered).state for _ in range(6)]
+    assert states[-1] is TrackState.LOST
+    results = [tracker.update(scene(120, 160)) for _ in range(4)]
+    assert TrackState.REACQUIRED in [result.state for result in results]
+    assert results[-1].state is TrackState.TRACKING
+    assert results[-1].box.w == pytest.approx(box.w, rel=0.05)
+    assert np.hypot(*np.subtract(results[-1].box.centre, (120, 160))) < 3
 
 
 def test_state_machine_walks_through_every_state():
     config = ConfidenceConfig(
-        uncertain_below=0.4, certain_above=0.6, certain_after_frames=2, lost_after_frames=3
+        uncertain_below=0.4,
+        certain_above=0.5,
+        reacquired_above=0.6,
+        certain_after_frames=2,
+        lost_after_frames=3,
     )
     machine = StateMachine(config)
-    path = [machine.update(c) for c in (0.9, 0.5, 0.3, 0.7, 0.7, 0.3, 0.5, 0.7, 0.3, 0.7, 0.7, 0.5)]
     s = TrackState
-    recovered = [s.TRACKING, s.TRACKING, s.UNCERTAIN, s.UNCERTAIN, s.TRACKING]
-    lost = [s.UNCERTAIN, s.UNCERTAIN, s.LOST, s.LOST, s.LOST, s.REACQUIRED, s.TRACKING]
-    assert path == recovered + lost
+    expected = [
+        (0.90, s.TRACKING),
+        (0.45, s.TRACKING),
+        (0.30, s.UNCERTAIN),
+        (0.55, s.UNCERTAIN),
+        (0.55, s.TRACKING),  # two in a row above certain_above
+        (0.30, s.UNCERTAIN),
+        (0.45, s.UNCERTAIN),
+        (0.45, s.LOST),  # the third uncertain frame
+        (0.55, s.LOST),
+        (0.55, s.LOST),  # not enough after a loss
+        (0.70, s.LOST),
+        (0.70, s.REACQUIRED),
+        (0.50, s.TRACKING),
+    ]
+    assert [machine.update(confidence) for confidence, _ in expected] == [state for _, state in expected]
 
 
 def test_confidence_grows_with_the_ratio_and_stays_between_zero_and_one():
-    model = ConfidenceModel(psr_half=12.0, slope=5.0)
-    values = [model(psr) for psr in (-5.0, 0.0, 5.0, 12.0, 30.0, 1e9)]
+    model = ConfidenceModel(psr_half=12.0, slope=5.0, drop_slope=2.0)
+    usual = log_ratio(12.0)
+    values = [model(psr, usual) for psr in (-5.0, 0.0, 5.0, 12.0, 30.0, 1e9)]
     assert values == sorted(values)
-    assert model(12.0) == pytest.approx(0.5)
+    assert model(12.0, usual) == pytest.approx(0.5)
     assert 0 <= values[0] < 0.05
     assert 0.95 < values[-1] <= 1
-    assert model(float("nan")) == model(float("inf")) == 0
+    assert model(float("nan"), usual) == model(float("inf"), usual) == 0
+
+
+def test_a_sudden_drop_is_less_sure_than_a_slow_one():
+    model = ConfidenceModel(psr_half=8.0, slope=4.5, drop_slope=2.0)
+    slow, steady = RunningLog(), RunningLog()
+    for psr in np.linspace(40, 9, 100):
+        slow.add(psr)
+        steady.add(40.0)
+    assert steady.mean == pytest.approx(np.log(41))
+    assert model(9.0, slow.before(9.0)) > 0.35
+    assert model(9.0, steady.before(9.0)) < 0.1
+    assert RunningLog().before(7.0) == log_ratio(7.0)
 
 
 @pytest.mark.parametrize(
