@@ -40,7 +40,7 @@ class FkcfConfig:
     Attributes:
         level: feature level of the bundle.
         search_scale: side of the search window over sqrt(target area).
-        input_px: side of the network's input; 0 takes what suits the level (`INPUT_PX`).
+        input_px: side of the network's input, px; 0 takes what suits the level (`INPUT_PX`).
         label_sigma: deviation of the Gaussian label over sqrt(target area).
         regularisation: ridge term, for features of unit mean square.
         learning_rate: share of the new frame in the model.
@@ -150,13 +150,15 @@ class FkcfTracker:
             raise ConfigError(
                 f"level {self.config.level} has only {rows}x{columns} cells", fix="raise input_px"
             )
-        self._window = hann_window(rows, columns)
-        self._norm = 1.0 / max(float(np.sqrt(np.mean((features * self._window) ** 2))), 1e-12)
+        window = hann_window(rows, columns)
+        root_mean_square = float(np.sqrt(np.mean((features * window) ** 2)))
+        # Window and normalisation in one factor, the target's for good: (rows, columns) float32.
+        self._weight = window * np.float32(1.0 / max(root_mean_square, 1e-12))
         target_cells = rows / self.config.search_scale
         label = gaussian_label(rows, columns, self.config.label_sigma * target_cells)
         self._exclude_cells = max(2, round(target_cells / 4))
         self._filter = LinearFilter(label, self.config.regularisation)
-        self._filter.learn(self._normalised(features)[0], 1.0)
+        self._filter.learn((features * self._weight)[0], 1.0)
 
     def update(self, image: Frame) -> TrackResult:
         """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
@@ -178,7 +180,7 @@ class FkcfTracker:
         if self.config.learning_rate > 0:
             assert self._filter is not None
             self._usual_psr.add(psr)
-            sample = self._normalised(self._raw_features(image, [1.0]))[0]
+            sample = (self._raw_features(image, [1.0]) * self._weight)[0]
             self._filter.learn(sample, self.config.learning_rate)
 
     def _locate(self, image: Frame) -> float:
@@ -187,7 +189,7 @@ class FkcfTracker:
             before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._frame_shape, image.shape))
             raise SourceError(f"frame size changed from {before} to {now}", fix="start the tracker again")
         assert self._filter is not None
-        responses = self._filter.respond(self._normalised(self._raw_features(image, self._factors)))
+        responses = self._filter.respond(self._raw_features(image, self._factors) * self._weight)
         heights = responses.max((1, 2)) * self._penalties
         best = int(heights.argmax())
         down, right = peak(responses[best])
@@ -212,14 +214,11 @@ class FkcfTracker:
         return min(max(scale, min(least, 1.0)), most)
 
     def _raw_features(self, image: Frame, factors: list[float]) -> FloatArray:
-        """(n, channels, rows, columns) around the current centre."""
+        """float32 (n, channels, rows, columns) around the current centre, one window size per factor."""
         sides = [self._window_px * self._scale * factor for factor in factors]
         patches = sample_scales(image, self._centre, sides, self._input_px)
         maps = self.extractor.extract(patches, self.config.level)
         return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
-
-    def _normalised(self, features: FloatArray) -> FloatArray:
-        return features * (self._window * np.float32(self._norm))
 
     def _box(self) -> Box:
         height, width = self._size[0] * self._scale, self._size[1] * self._scale

@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = scipy.io.loadmat(str(path), squeeze_me=True, struct_as_record=False, appendmat=False)
     except FileNotFoundError as error:
         raise WeightsError("does not exist", where=path) from error
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # what scipy raises for MATLAB 7.3 (HDF5) files
         raise WeightsError("is a MATLAB 7.3 file", where=path, fix="save it with -v7") from error
     except Exception as error:  # a damaged file raises a dozen types, zlib's and scipy's own among them
         raise WeightsError(
