@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.bundle import Bundle
-from edge_runtime.interpreter import Interpreter, dequantise
-from edge_runtime.manifest import LevelInfo
+from edge_runtime.errors import InterpreterError
+from edge_runtime.interpreter import Interpreter
+from edge_runtime.manifest import MIN_INPUT_PX, LevelInfo
+from edge_runtime.model_cut import cut
 from edge_runtime.preprocess import Preprocessor
 from edge_runtime.types import FloatArray, Frame
 
+if TYPE_CHECKING:
+    from edge_runtime.config import Config
+
+# One target needs one to three (a patch, several scales; levels together): eight let a tracker start again on
+# the last few sizes of target without building any anew, which costs 5 to 15 ms in the first frame. They are
+# the most that fits: one of the shipped student holds 5 to 8 MB (int8) or 6 to 13 MB (float32), and a process
+# that went through twenty sizes up to 257 px, one and three patches, stayed around 140 and 180 MB.
+MOST_INTERPRETERS = 8
+PROBE_PX = 64
+
 
 class FeatureExtractor(Protocol):
-    """Anything that turns patches into maps of one level."""
+    """Anything that turns patches into maps of its levels."""
 
     def level(self, name: str) -> LevelInfo:
         """The level's stride, channels and geometry. Raises `ConfigError` on an unknown name."""
 
-    def extract(self, patches: Frame, level: str) -> FloatArray:
-        """Maps (n, rows, columns, channels), float32, of BGR uint8 patches (n, side, side, 3)."""
+    def cells(self, name: str, size_px: int) -> int:
+        """Rows (columns) of a level's map of patches of so many rows (columns); 0 if there are none."""
+
+    def extract(self, patches: Frame, levels: tuple[str, ...]) -> tuple[FloatArray, ...]:
+        """Maps (n, rows, columns, channels), float32, one per level in the order asked.
+
+        Args:
+            patches: BGR uint8 (n, rows, columns, 3).
+            levels: their names.
+        """
 
 
 class NetworkFeatures:
-    """A bundle's network in one dtype; one interpreter per batch and input size.
+    """A bundle's network in one dtype; one interpreter per set of levels, batch and input size.
 
     Raises:
         BundleError: the bundle has no model of that dtype.
@@ -34,21 +56,93 @@ class NetworkFeatures:
         self._model = bundle.model(dtype)
         info = bundle.manifest.models[dtype]
         self._preprocess = Preprocessor(bundle.manifest.preprocessing, bundle.mean_image, info.input)
-        self._interpreters: dict[tuple[int, int], Interpreter] = {}
+        self._cuts: dict[tuple[int, ...], bytes] = {}
+        self._interpreters: OrderedDict[tuple[tuple[int, ...], tuple[int, ...]], Interpreter] = OrderedDict()
+        self._offsets_px: dict[str, int] = {}
 
     def level(self, name: str) -> LevelInfo:
         """The level's stride, channels and geometry. Raises `ConfigError` on an unknown name."""
         return self.bundle.level(name)
 
-    def extract(self, patches: Frame, level: str) -> FloatArray:
-        """Maps (n, rows, columns, channels), float32, of BGR uint8 patches (n, side, side, 3)."""
-        index = self.bundle.manifest.levels.index(self.bundle.level(level))
-        interpreter = self._interpreter(patches.shape[0], patches.shape[1])
-        (raw,) = interpreter.invoke(self._preprocess(patches), wanted=(index,))
-        return dequantise(raw, interpreter.outputs[index])
+    def cells(self, name: str, size_px: int) -> int:
+        """Rows (columns) of a level's map of patches of so many rows (columns); 0 if there are none."""
+        level = self.level(name)
+        if name not in self._offsets_px:
+            self._offsets_px[name] = self._offset_px(level)
+        return max(0, (size_px - self._offsets_px[name]) // level.stride)
 
-    def _interpreter(self, batch: int, side_px: int) -> Interpreter:
-        key = (batch, side_px)
-        if key not in self._interpreters:
-            self._interpreters[key] = Interpreter(self._model, (batch, side_px, side_px, 3))
+    def extract(self, patches: Frame, levels: tuple[str, ...]) -> tuple[FloatArray, ...]:
+        """Maps (n, rows, columns, channels), float32, one per level in the order asked.
+
+        Args:
+            patches: BGR uint8 (n, rows, columns, 3).
+            levels: their names.
+
+        Raises:
+            ConfigError: an unknown level.
+            InterpreterError: no patch, or patches under 33 px.
+        """
+        indices = [self._index(name) for name in levels]
+        wanted = tuple(sorted(set(indices)))
+        n, rows, columns = patches.shape[:3]
+        interpreter = self._interpreter(wanted, (n, rows, columns, 3))
+        maps = interpreter.features(lambda view: self._preprocess(patches, view))
+        return tuple(maps[wanted.index(index)] for index in indices)
+
+    def _index(self, name: str) -> int:
+        return self.bundle.manifest.levels.index(self.bundle.level(name))
+
+    def _interpreter(self, wanted: tuple[int, ...], shape: tuple[int, int, int, int]) -> Interpreter:
+        """The one that computes nothing but the `wanted` outputs; the least recently used makes room."""
+        key = (wanted, shape)
+        if key in self._interpreters:
+            self._interpreters.move_to_end(key)
+            return self._interpreters[key]
+        check_patches(shape)
+        if len(self._interpreters) >= MOST_INTERPRETERS:
+            self._interpreters.popitem(last=False)
+        self._interpreters[key] = Interpreter(self._cut(wanted), shape)
         return self._interpreters[key]
+
+    def _cut(self, wanted: tuple[int, ...]) -> bytes:
+        if wanted not in self._cuts:
+            self._cuts[wanted] = cut(self._model, wanted)
+        return self._cuts[wanted]
+
+    def _offset_px(self, level: LevelInfo) -> int:
+        """What (size - offset) // stride gives a level's cells with; the network is asked.
+
+        Every layer rounds down, so all of them together do; searched is the size that adds a cell.
+        """
+        model = self._cut((self._index(level.name),))
+
+        def rows(size_px: int) -> int:
+            return Interpreter(model, (1, size_px, PROBE_PX, 3)).output_shapes[0][1]
+
+        few, many = PROBE_PX, PROBE_PX + level.stride
+        cells = rows(few)
+        while many - few > 1:
+            between = (few + many) // 2
+            few, many = (few, between) if rows(between) > cells else (between, many)
+        return many - (cells + 1) * level.stride
+
+
+def check_patches(shape: tuple[int, ...]) -> None:
+    """Raise `InterpreterError` on no patch, or patches too small: runtimes differ in what they do then."""
+    n, rows, columns = shape[:3]
+    if n < 1 or min(rows, columns) < MIN_INPUT_PX:
+        raise InterpreterError(
+            f"{n} patches of {columns}x{rows} px are no input", fix=f"give at least one of {MIN_INPUT_PX} px"
+        )
+
+
+def configured_features(config: Config) -> NetworkFeatures | None:
+    """The network of `config.model`; None if that names no bundle.
+
+    Raises:
+        BundleError: the bundle is missing, damaged, or has no model of that dtype.
+        InterpreterError: no TFLite runtime is installed, or it refuses the model.
+    """
+    if not config.model.bundle:
+        return None
+    return NetworkFeatures(Bundle.open(Path(config.model.bundle)), config.model.chosen_dtype)

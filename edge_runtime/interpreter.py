@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Literal, cast
 
@@ -94,6 +94,24 @@ class Interpreter:
         self._tflite.invoke()
         indices = self._output_indices if wanted is None else [self._output_indices[i] for i in wanted]
         return tuple(self._tflite.get_tensor(index) for index in indices)
+
+    def features(self, fill: Callable[[NDArray[Any]], object]) -> tuple[FloatArray, ...]:
+        """Real values of all outputs, float32, the caller's own.
+
+        Args:
+            fill: writes the input into the array it is given, of shape `shape` in the input tensor's
+                dtype. That is the runtime's own memory, which it must not keep: the runtime refuses to
+                run while someone holds it.
+        """
+        fill(self._tflite.tensor(self._input_index)())
+        self._tflite.invoke()
+        return tuple(map(self._real_values, self._output_indices, self.outputs))
+
+    def _real_values(self, index: int, tensor: TensorInfo) -> FloatArray:
+        if tensor.dtype == "float32":
+            return cast(FloatArray, self._tflite.get_tensor(index))
+        # A view of the runtime's memory as well, gone when this returns.
+        return dequantise(self._tflite.tensor(index)(), tensor)
 
 
 def dequantise(raw: NDArray[Any], tensor: TensorInfo) -> FloatArray:

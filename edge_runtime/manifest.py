@@ -20,6 +20,7 @@ CARD_FILE = "MODEL_CARD.md"
 ONNX_FILE = "model.onnx"
 MODEL_FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 MEAN_FILE = "mean_image.npy"
+MIN_INPUT_PX = 33  # smallest side that still gives one cell on every level
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from edge_runtime.manifest import (
     FORMAT,
     MANIFEST_FILE,
     MEAN_FILE,
+    MIN_INPUT_PX,
     MODEL_FILES,
     ONNX_FILE,
     CalibrationInfo,
-    LevelInfo,
     Manifest,
     ModelInfo,
 )
@@ -36,12 +36,11 @@ from export.calibrate import CropSets, ExportSettings, calibrated_ranges, crop_s
 from export.card import model_card
 from export.checkpoints import Student
 from export.onnx_graph import folded, to_onnx
-from export.student import LEVEL_STRIDES, LEVELS, MIN_INPUT_PX
+from export.student import LEVELS, level_infos
 from export.tflite_writer import write_tflite
 from export.verify import compare, fingerprint_of, preprocessing_of
 
 log = logging.getLogger(__name__)
-FIRST_CENTRES_PX = {"low": 3.0, "middle": 9.0, "high": 17.0}
 PACKAGES = ("cfvgg", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
 
 
@@ -132,8 +131,6 @@ class _Folder:
     def describe(self, reports: dict[str, list[LevelReport]]) -> Manifest:
         """The manifest of the models that were written."""
         network, source = self.student.model, self.crops.calibration
-        c1, c2, _, _, c5 = network.channels
-        channels = dict(zip(LEVELS, (c1, c2, c5), strict=True))
         calibration = CalibrationInfo(self.crops.source, len(source.crops), source.sha256)
         return Manifest(
             name=self.name,
@@ -145,7 +142,7 @@ class _Folder:
             network_channels=network.channels,
             lrn=network.lrn is not None,
             preprocessing=preprocessing_of(self.student)[0],
-            levels=tuple(LevelInfo(n, LEVEL_STRIDES[n], channels[n], FIRST_CENTRES_PX[n]) for n in LEVELS),
+            levels=level_infos(network.level_channels),
             models={dtype: model_info(path, self.student) for dtype, path in self.tflite.items()},
             calibration=calibration if self.settings.int8 else None,
             accuracy={model: worst(figures, LEVELS) for model, figures in reports.items()},

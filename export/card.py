@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from calibration.report import Limits
-from edge_runtime.manifest import MEAN_FILE, Manifest
+from edge_runtime.manifest import MEAN_FILE, MIN_INPUT_PX, Manifest
 
 
 def accuracy_table(manifest: Manifest) -> str:
@@ -50,7 +50,7 @@ CF-VGG feature extractor for correlation-filter tracking: convolutions with {m.n
 
 ## Input and output
 
-Square or other patches of any size from 33 px, {preparation}.
+Square or other patches of any size from {MIN_INPUT_PX} px, {preparation}.
 
 | level | stride px | channels | centre of the first cell px |
 |---|---|---|---|

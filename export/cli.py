@@ -1,4 +1,4 @@
-"""`cfvgg-export`: from weights to a checked bundle; `cfvgg-export distill`: from photos to weights.
+"""`cfvgg-export`: from weights to a checked bundle; `distill`: from photos to weights; `flops`: their cost.
 
 Commands import what they need when they run: torch takes seconds and `--help` should not.
 """
@@ -45,7 +45,7 @@ def export(
     ] = None,
     crops: Annotated[int, typer.Option(min=1, help="Calibration crops.")] = 200,
     sizes: Annotated[str, typer.Option(help="Input sizes to check, px.")] = "129,200,224",
-    min_sqnr_db: Annotated[str, typer.Option(help="int8 limits: low,middle,high.")] = "30,28,24",
+    min_sqnr_db: Annotated[str, typer.Option(help="int8 limits: low,middle,conv3,high.")] = "30,28,25,24",
     min_cosine: Annotated[float, typer.Option(help="Limit for every model.")] = 0.99,
     max_relative_error: Annotated[float, typer.Option(help="Limit for float32 and ONNX.")] = 1e-4,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is no bundle.")] = False,
@@ -60,8 +60,10 @@ def export(
         from export.card import accuracy_table
 
         sqnr_limits = _numbers(min_sqnr_db, "--min-sqnr-db", float)
-        if len(sqnr_limits) != 3:
-            raise ConfigError(f"--min-sqnr-db {min_sqnr_db} is not three limits", fix="give low,middle,high")
+        if len(sqnr_limits) != 4:
+            raise ConfigError(
+                f"--min-sqnr-db {min_sqnr_db} is not four limits", fix="give low,middle,conv3,high"
+            )
         settings = ExportSettings(
             int8=int8,
             calibration=calibration,
@@ -121,6 +123,16 @@ def distill(
         run.run()
         losses = " ".join(f"{level} {loss:.4f}" for level, loss in run.rows[-1].items() if level != "step")
         typer.echo(f"validation loss: {losses}; student: {out / STUDENT}")
+
+
+@app.command()
+def flops(
+    size: Annotated[int, typer.Option(min=33, help="Rows and columns of the input, px.")] = 224,
+) -> None:
+    """Print what the teacher and students of every ratio cost."""
+    from export.flops import flops_table
+
+    typer.echo(flops_table(size))
 
 
 def main() -> None:

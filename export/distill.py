@@ -28,7 +28,7 @@ from edge_runtime.files import write_atomic
 from export.checkpoints import Student, save_student
 from export.photos import PhotoCrops
 from export.squeezenet import TEACHER_LEVEL_CHANNELS, SqueezeNet, load_squeezenet
-from export.student import IMAGENET_MEAN_RGB, LEVELS, CfVgg, Levels, channels_for_ratio
+from export.student import IMAGENET_MEAN_RGB, TEACHER_LEVELS, CfVgg, TeacherLevels, channels_for_ratio
 
 INPUT_STD = 58.0  # the optimiser sees inputs of order one; folded into conv1 when saving
 VALIDATION_CROPS = 256
@@ -71,7 +71,7 @@ class FidelityLoss(nn.Module):
             self.register_buffer(f"std{i}", torch.ones(1, channels, 1, 1))
 
     @torch.no_grad()
-    def standardise(self, batches: list[Levels]) -> None:
+    def standardise(self, batches: list[TeacherLevels]) -> None:
         """Set each teacher channel's mean and deviation from a few batches of its features."""
         for i in range(len(self.heads)):
             x = torch.cat([b[i] for b in batches])
@@ -80,7 +80,7 @@ class FidelityLoss(nn.Module):
             self.get_buffer(f"std{i}").copy_(std.clamp_min(0.2 * float(std.mean())))
             self.get_buffer(f"mean{i}").copy_(mean)
 
-    def forward(self, student: Levels, teacher: Levels) -> Tensor:
+    def forward(self, student: TeacherLevels, teacher: TeacherLevels) -> Tensor:
         """Losses per level, shape (3,); 1.0 is what predicting the teacher's mean costs."""
         losses = []
         for i, head in enumerate(self.heads):
@@ -133,7 +133,7 @@ class Distillation:
             self._set_learning_rate()
             with torch.no_grad():
                 target = self.teacher(x)
-            losses = self.loss(self.model(normalise(x)), target)
+            losses = self.loss(self.model(normalise(x)).distilled, target)
             self.optimiser.zero_grad()
             (losses * weights).sum().backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -158,7 +158,7 @@ class Distillation:
         total = torch.zeros(3, device=self.device)
         for batch in DataLoader(data, 32):
             x = batch.to(self.device).float()
-            total += self.loss(self.model(normalise(x)), self.teacher(x)) * len(x)
+            total += self.loss(self.model(normalise(x)).distilled, self.teacher(x)) * len(x)
         return [float(v) for v in total / VALIDATION_CROPS]
 
     def student(self) -> Student:
@@ -194,7 +194,7 @@ class Distillation:
 
     def _checkpoint(self) -> None:
         row = {"step": float(self.step)}
-        row |= {level: round(v, 5) for level, v in zip(LEVELS, self.validate(), strict=True)}
+        row |= {level: round(v, 5) for level, v in zip(TEACHER_LEVELS, self.validate(), strict=True)}
         self.rows.append(row)
         buffer = io.BytesIO()
         state = {

@@ -61,7 +61,7 @@ def folded(student: Student) -> CfVgg:
 
 
 def to_onnx(model: CfVgg) -> onnx.ModelProto:
-    """Export with dynamic batch, rows and columns: input `image` NCHW, outputs low, middle, high."""
+    """Export with dynamic batch, rows and columns: input `image` NCHW, outputs `LEVELS`."""
     dynamic = torch.export.Dim.DYNAMIC
     # The exporter reports progress and torchvision's absence; neither helps the user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_runtime.errors import WeightsError
-from export.student import Levels
+from export.student import TeacherLevels
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 FIRES = range(2, 10)
-TEACHER_LEVEL_CHANNELS = (96, 256, 512)  # conv1, fire5, fire9
+TEACHER_LEVEL_CHANNELS = (96, 256, 512)  # conv1, fire5, fire9, in the order of `TEACHER_LEVELS`
 
 
 class SqueezeNet(nn.Module):
@@ -47,7 +47,7 @@ class SqueezeNet(nn.Module):
         )
         return torch.cat(expanded, 1)
 
-    def forward(self, rgb: Tensor) -> Levels:
+    def forward(self, rgb: Tensor) -> TeacherLevels:
         """Features of (n, 3, rows, columns) RGB pictures, 0..255, mean not yet subtracted."""
         mean = torch.tensor(MEAN_BGR, device=rgb.device)[None, :, None, None]
         low = self._conv("conv1", rgb.flip(1) - mean, stride=2)
@@ -58,7 +58,7 @@ class SqueezeNet(nn.Module):
         x = middle
         for number in (6, 7, 8):
             x = self._fire(number, x)
-        return Levels(low, middle, self._fire(9, functional.max_pool2d(x, 3, 2, ceil_mode=True)))
+        return TeacherLevels(low, middle, self._fire(9, functional.max_pool2d(x, 3, 2, ceil_mode=True)))
 
 
 def load_squeezenet(path: Path) -> SqueezeNet:

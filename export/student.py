@@ -1,7 +1,7 @@
 """CF-VGG, the student network (and its uncompressed form, VGG-M), in torch.
 
-Geometry: MatConvNet's VGG-M as a fully convolutional extractor. Feature cell `i` of the three
-levels is centred on input pixel 3 + 2i (low), 9 + 8i (middle) and 17 + 16i (high).
+Geometry: MatConvNet's VGG-M as a fully convolutional extractor. Feature cell `i` of the four levels
+is centred on input pixel 3 + 2i (low), 9 + 8i (middle) and 17 + 16i (conv3 and high).
 """
 
 from __future__ import annotations
@@ -14,12 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge_runtime.manifest import LevelInfo
+
 TEACHER_CHANNELS = (96, 256, 512, 512, 512)
 COMPRESSION_RATIOS = (1, 16, 32, 64, 96)
-LEVELS = ("low", "middle", "high")
-LEVEL_STRIDES = {"low": 2, "middle": 8, "high": 16}
+LEVELS = ("low", "middle", "conv3", "high")
+TEACHER_LEVELS = ("low", "middle", "high")
+LEVEL_STRIDES = {"low": 2, "middle": 8, "conv3": 16, "high": 16}
+FIRST_CENTRES_PX = {"low": 3.0, "middle": 9.0, "conv3": 17.0, "high": 17.0}
 IMAGENET_MEAN_RGB = (123.0, 117.0, 104.0)
-MIN_INPUT_PX = 33  # smallest side that still gives one cell on every level
+
+
+class TeacherLevels(NamedTuple):
+    """The levels that teachers have, each float32 of shape (n, channels, rows, columns)."""
+
+    low: Tensor
+    middle: Tensor
+    high: Tensor
 
 
 class Levels(NamedTuple):
@@ -27,7 +38,13 @@ class Levels(NamedTuple):
 
     low: Tensor
     middle: Tensor
+    conv3: Tensor
     high: Tensor
+
+    @property
+    def distilled(self) -> TeacherLevels:
+        """Those that a teacher has too."""
+        return TeacherLevels(self.low, self.middle, self.high)
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,23 @@ def channels_for_ratio(ratio: int) -> tuple[int, ...]:
     if ratio not in COMPRESSION_RATIOS:
         raise ValueError(f"compression ratio {ratio} is not one of {COMPRESSION_RATIOS}")
     return tuple(max(1, round(c / math.sqrt(ratio))) for c in TEACHER_CHANNELS)
+
+
+def level_infos(channels: dict[str, int]) -> tuple[LevelInfo, ...]:
+    """Levels, by name, of a network whose cells lie where CF-VGG's do."""
+    return tuple(LevelInfo(n, LEVEL_STRIDES[n], c, FIRST_CENTRES_PX[n]) for n, c in channels.items())
+
+
+def map_sizes(size_px: int) -> tuple[int, int, int, int, int]:
+    """Rows (columns) of the maps of conv1..conv5, for an input of so many rows (columns)."""
+    conv1 = (size_px - 7) // 2 + 1
+    conv2 = (_pooled(conv1) + 2 - 5) // 2 + 1
+    deep = _pooled(conv2)
+    return conv1, conv2, deep, deep, deep
+
+
+def _pooled(size: int) -> int:
+    return (size + 1 - 3) // 2 + 1
 
 
 class CrossChannelNorm(nn.Module):
@@ -82,7 +116,7 @@ class CrossChannelNorm(nn.Module):
 
 
 class CfVgg(nn.Module):
-    """Five convolutions, three feature levels.
+    """Five convolutions, four feature levels.
 
     Input: (n, 3, rows, columns), float32 RGB minus the mean. Output: `Levels` after ReLU (and after
     LRN on the low and middle levels where the network has it), before pooling.
@@ -107,13 +141,19 @@ class CfVgg(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # bias=True, so it is a tensor
 
+    @property
+    def level_channels(self) -> dict[str, int]:
+        """Channels of every level, in the order of `LEVELS`."""
+        c1, c2, c3, _, c5 = self.channels
+        return dict(zip(LEVELS, (c1, c2, c3, c5), strict=True))
+
     def forward(self, x: Tensor) -> Levels:
         """Feature maps of a batch of mean-free pictures."""
         low = self.norm1(functional.relu(self.conv1(x)))
         middle = self.norm2(functional.relu(self.conv2(_pool(low))))
-        x = functional.relu(self.conv3(_pool(middle)))
-        x = functional.relu(self.conv4(x))
-        return Levels(low, middle, functional.relu(self.conv5(x)))
+        conv3 = functional.relu(self.conv3(_pool(middle)))
+        x = functional.relu(self.conv4(conv3))
+        return Levels(low, middle, conv3, functional.relu(self.conv5(x)))
 
 
 def _pool(x: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ def test_manifest_describes_the_models(plain_bundle: Path, normalised_bundle: Pa
     assert [(v.name, v.stride, v.channels) for v in manifest.levels] == [
         ("low", 2, 12),
         ("middle", 8, 32),
+        ("conv3", 16, 64),
         ("high", 16, 64),
     ]
     assert manifest.preprocessing.mean == "folded"
@@ -151,7 +152,8 @@ def test_same_input_gives_the_same_bundle(
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(min_sqnr_db=(90.0, 28.0, 24.0)), "int8 model, level low at 65 px: SQNR"),
+        (Limits(min_sqnr_db=(90.0, 28.0, 25.0, 24.0)), "int8 model, level low at 65 px: SQNR"),
+        (Limits(min_sqnr_db=(30.0, 28.0, 90.0, 24.0)), "int8 model, level conv3 at 65 px: SQNR"),
         (Limits(min_cosine=0.9999999), "int8 model, level .* cosine"),
         (Limits(max_relative_error=1e-12), "onnx model, level low .* largest error"),
     ],

@@ -36,7 +36,7 @@ def test_exports_a_checkpoint(
     assert set(manifest.models) == {"float32", "int8"}
     printed = capsys.readouterr()
     assert "calibrating int8 with 40 crops" in printed.out
-    assert printed.out.count("| int8 ") == 3
+    assert printed.out.count("| int8 ") == 4
     assert printed.err == ""
 
 
@@ -47,7 +47,7 @@ def test_exports_a_checkpoint(
         (["--weights", "none.safetensors"], "none.safetensors: cannot be read"),
         (["--weights", "student.pt"], "student.pt: has an unknown suffix"),
         (["--sizes", "big"], "--sizes 'big' is not a list of numbers"),
-        (["--min-sqnr-db", "30,28"], "--min-sqnr-db 30,28 is not three limits"),
+        (["--min-sqnr-db", "30,28,24"], "--min-sqnr-db 30,28,24 is not four limits"),
         (["--weights", "{student}", "--calibration", "none", "--out", "b"], "none: does not exist"),
         (["--weights", "{student}", "--sizes", "12", "--out", "b"], "input size 12 px is too small"),
         (
@@ -91,7 +91,7 @@ def test_inaccurate_model_has_its_own_exit_code(
 ) -> None:
     monkeypatch.setattr(export.bundle, "to_onnx", lambda network: plain.onnx)
     arguments = ["--int8", "--weights", str(student_file), "--out", str(tmp_path / "b"), *QUICK]
-    assert run(monkeypatch, *arguments, "--min-sqnr-db", "30,90,24") == 3
+    assert run(monkeypatch, *arguments, "--min-sqnr-db", "30,90,25,24") == 3
     assert "level middle at 65 px: SQNR is" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

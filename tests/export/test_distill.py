@@ -65,7 +65,7 @@ def test_student_and_teacher_cells_lie_on_the_same_pixels(teacher: Path, size: i
     x = torch.zeros(1, 3, size, size)
     with torch.no_grad():
         ours, theirs = CfVgg()(x), load_squeezenet(teacher)(x)
-    for mine, other in zip(ours, theirs, strict=True):
+    for mine, other in zip(ours.distilled, theirs, strict=True):
         assert 0 <= other.shape[2] - mine.shape[2] <= 1
 
 

@@ -127,7 +127,7 @@ def test_the_authors_network(shared_data: Path) -> None:
     assert sum(parameter.numel() for parameter in student.model.parameters()) == 103_760
     assert student.mean.shape == (224, 224, 3)
     shapes = [tuple(level.shape) for level in student.model(torch.zeros(1, 3, 224, 224))]
-    assert shapes == [(1, 12, 109, 109), (1, 32, 26, 26), (1, 64, 13, 13)]
+    assert shapes == [(1, 12, 109, 109), (1, 32, 26, 26), (1, 64, 13, 13), (1, 64, 13, 13)]
 
 
 def test_normalisation_is_the_formula() -> None:
@@ -140,7 +140,19 @@ def test_normalisation_is_the_formula() -> None:
     np.testing.assert_allclose(model.norm1(x).numpy(), expected, rtol=2e-6)
 
 
-@pytest.mark.parametrize(("level", "first", "stride"), [(0, 3, 2), (1, 9, 8), (2, 17, 16)])
+def test_conv3_is_what_conv4_sees() -> None:
+    model = CfVgg((3, 4, 5, 6, 7)).eval()
+    x = 100 * torch.randn(1, 3, 97, 120)
+    with torch.no_grad():
+        levels = model(x)
+        high = torch.relu(model.conv5(torch.relu(model.conv4(levels.conv3))))
+    assert levels.conv3.shape[1] == 5
+    assert levels.conv3.min() == 0 < levels.conv3.max()
+    assert torch.equal(levels.high, high)
+    assert levels.distilled == (levels.low, levels.middle, levels.high)
+
+
+@pytest.mark.parametrize(("level", "first", "stride"), [(0, 3, 2), (1, 9, 8), (2, 17, 16), (3, 17, 16)])
 def test_cells_are_centred_where_the_manifest_says(level: int, first: int, stride: int) -> None:
     """The input pixels that a cell depends on lie symmetrically around its centre."""
     model = CfVgg((2, 2, 2, 2, 2)).eval()

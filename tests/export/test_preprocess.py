@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_runtime.errors import BundleError
 from edge_runtime.fingerprint import fingerprint, probe_pattern
 from edge_runtime.manifest import Preprocessing, TensorInfo
-from edge_runtime.preprocess import Preprocessor, imresize_bicubic
+from edge_runtime.preprocess import MOST_MEAN_IMAGES, Preprocessor, imresize_bicubic
 
 FOLDED = Preprocessing("RGB", "folded", (123.0, 117.0, 104.0))
 IMAGE = Preprocessing("RGB", "image", (123.0, 117.0, 104.0))
@@ -110,6 +110,27 @@ def test_resize_mirrors_edges_as_matlab() -> None:
     # The first output, at -0.25, sees the pixel 1.25 away and its mirror image 1.75 away.
     expected = [at[1.25] + at[1.75], at[0.75], at[0.25], at[0.25], at[0.75], at[1.25], at[1.75], 0]
     np.testing.assert_allclose(imresize_bicubic(row, 1, 8)[0, :, 0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("preprocessing", [FOLDED, IMAGE])
+@pytest.mark.parametrize("info", [FLOAT32, PIXELS])
+def test_writing_in_place_equals_returning(preprocessing: Preprocessing, info: TensorInfo) -> None:
+    image = np.random.default_rng(0).uniform(100, 130, (40, 40, 3)).astype(np.float32)
+    preprocess = Preprocessor(preprocessing, image, info)
+    out = np.empty(PATCHES.shape, info.dtype)
+    assert preprocess(PATCHES, out) is out
+    np.testing.assert_array_equal(preprocess(PATCHES), out)
+
+
+def test_mean_images_of_many_sizes_are_not_all_kept() -> None:
+    image = np.random.default_rng(0).uniform(100, 130, (40, 40, 3)).astype(np.float32)
+    preprocess = Preprocessor(IMAGE, image, FLOAT32)
+    first = preprocess(PATCHES)
+    for size_px in range(34, 64):
+        preprocess(np.zeros((1, size_px, size_px, 3), np.uint8))
+    assert len(preprocess._resized) <= MOST_MEAN_IMAGES
+    assert all(mean.flags.c_contiguous for mean in preprocess._resized.values())
+    np.testing.assert_array_equal(preprocess(PATCHES), first)
 
 
 def test_probe_pattern_is_fixed_and_without_symmetry() -> None:

@@ -13,6 +13,7 @@ from benchmarks.synthetic_clip import compose
 from edge_runtime.bundle import Bundle
 from edge_runtime.config import load_config
 from edge_runtime.evaluation import GroundTruth, evaluate, read_groundtruth
+from edge_runtime.features import NetworkFeatures
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.trackers import make_tracker
 from edge_runtime.types import Box, Frame
@@ -32,7 +33,7 @@ def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def track(bundle: Bundle, dtype: str, frames: list[Frame], first: Box) -> dict[int, Box | None]:
-    tracker = make_tracker(load_config(None, {"model.dtype": dtype}), bundle)
+    tracker = make_tracker(load_config(), NetworkFeatures(bundle, dtype))
     tracker.init(frames[0], first)
     return {0: first} | {i: tracker.update(frame).box for i, frame in enumerate(frames[1:], 1)}
 

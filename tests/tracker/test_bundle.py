@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from edge_runtime.bundle import Bundle
+from edge_runtime.config import load_config
 from edge_runtime.errors import BundleError, ConfigError, InterpreterError
 from edge_runtime.features import NetworkFeatures
-from edge_runtime.fkcf import FkcfConfig, FkcfTracker
 from edge_runtime.interpreter import Interpreter, dequantise
 from edge_runtime.manifest import CHECKSUM_FILE, MANIFEST_FILE
+from edge_runtime.model_cut import cut
+from edge_runtime.trackers import make_tracker
 from edge_runtime.types import Box
-from tests.tracker.test_fkcf import scene
+from tests.tracker.pixels import scene
 
 
 @pytest.fixture
@@ -50,10 +52,12 @@ def refusal(bundle: Path) -> str:
 
 def test_opens_and_tells_its_levels(bundle_path: Path) -> None:
     bundle = Bundle.open(bundle_path)
-    assert [level.name for level in bundle.manifest.levels] == ["low", "middle", "high"]
+    assert [level.name for level in bundle.manifest.levels] == ["low", "middle", "conv3", "high"]
     assert bundle.level("middle").stride == 8
+    assert bundle.level("conv3").stride == bundle.level("high").stride == 16
+    assert bundle.level("conv3").first_centre_px == 17.0
     assert set(bundle.models) == {"float32", "int8"}
-    with pytest.raises(ConfigError, match="low, middle, high"):
+    with pytest.raises(ConfigError, match="low, middle, conv3, high"):
         bundle.level("medium")
 
 
@@ -99,7 +103,9 @@ def test_swapped_models_are_refused(copy: Path) -> None:
         (lambda m: m["models"]["int8"]["outputs"][1].update(zero_point=3), "tensor"),
         (lambda m: m["models"]["float32"]["outputs"].pop(), "outputs"),
         (lambda m: m["levels"][1].update(stride=4), "level middle"),
-        (lambda m: m["levels"][2].update(channels=12), "level high"),
+        (lambda m: m["levels"][2].update(channels=12), "level conv3"),
+        (lambda m: m["levels"][3].update(channels=12), "level high"),
+        (lambda m: m["levels"].pop(2), "outputs"),
         (lambda m: m["preprocessing"].update(mean="image"), "mean_image.npy"),
         (lambda m: m["models"]["int8"]["fingerprint"]["mean_abs"][0].__setitem__(0, 9.0), "test pattern"),
         (lambda m: m.update(format="cfvgg-bundle/9"), "cfvgg-bundle/9"),
@@ -110,6 +116,28 @@ def test_swapped_models_are_refused(copy: Path) -> None:
 def test_a_manifest_that_does_not_fit_the_files_is_refused(copy: Path, change: Any, words: str) -> None:
     edit_manifest(copy, change)
     assert words in refusal(copy)
+
+
+def test_a_bundle_of_three_levels_still_opens_and_runs(copy: Path, bundle_path: Path) -> None:
+    """As exporters before the level conv3 wrote them; format cfvgg-bundle/1 takes any number of levels."""
+    keep = (0, 1, 3)
+
+    def without_conv3(manifest: Any) -> None:
+        manifest["levels"] = [manifest["levels"][i] for i in keep]
+        for info in manifest["models"].values():
+            model = cut((copy / info["file"]).read_bytes(), keep)
+            (copy / info["file"]).write_bytes(model)
+            info["sha256"] = hashlib.sha256(model).hexdigest()
+            info["outputs"] = [info["outputs"][i] for i in keep]
+            info["fingerprint"]["mean_abs"] = [info["fingerprint"]["mean_abs"][i] for i in keep]
+
+    edit_manifest(copy, without_conv3)
+    old, new = (NetworkFeatures(Bundle.open(path), "int8") for path in (copy, bundle_path))
+    patches = scene(120, 160)[None, 20:180, 60:220]
+    for a, b in zip(*(f.extract(patches, ("low", "middle", "high")) for f in (old, new)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ConfigError, match="no feature level 'conv3'; use one of low, middle, high"):
+        old.extract(patches, ("conv3",))
 
 
 def test_checksum_file_cannot_point_outside(copy: Path) -> None:
@@ -124,20 +152,20 @@ def test_interpreters_run_any_batch_and_size(bundle_path: Path, dtype: str) -> N
     features = NetworkFeatures(bundle, dtype)
     rng = np.random.default_rng(0)
     patches = rng.integers(0, 256, (2, 129, 129, 3), dtype=np.uint8)
-    for level, cells in (("low", 62), ("middle", 15), ("high", 7)):
-        maps = features.extract(patches, level)
+    for level, cells in (("low", 62), ("middle", 15), ("conv3", 7), ("high", 7)):
+        (maps,) = features.extract(patches, (level,))
         assert maps.shape == (2, cells, cells, bundle.level(level).channels)
         assert maps.dtype == np.float32
         assert maps.min() >= -0.05 * maps.max()  # after a ReLU; int8 may undershoot by a step
-        np.testing.assert_array_equal(maps[1:], features.extract(patches[1:], level))
+        np.testing.assert_array_equal(maps[1:], *features.extract(patches[1:], (level,)))
 
 
 def test_int8_features_are_close_to_float32(bundle_path: Path) -> None:
     bundle = Bundle.open(bundle_path)
     patches = np.stack([scene(100 + 5 * k, 150)[20:180, 60:220] for k in range(3)])
-    for level, limit_db in (("low", 28), ("middle", 25), ("high", 20)):
-        exact = NetworkFeatures(bundle, "float32").extract(patches, level)
-        error = NetworkFeatures(bundle, "int8").extract(patches, level) - exact
+    for level, limit_db in (("low", 28), ("middle", 25), ("conv3", 22), ("high", 20)):
+        (exact,) = NetworkFeatures(bundle, "float32").extract(patches, (level,))
+        error = NetworkFeatures(bundle, "int8").extract(patches, (level,))[0] - exact
         assert 10 * np.log10((exact**2).mean() / (error**2).mean()) > limit_db
 
 
@@ -159,7 +187,7 @@ def test_the_delegate_takes_the_float32_graph(bundle_path: Path) -> None:
 def test_wanted_outputs_come_in_the_order_asked(bundle_path: Path) -> None:
     interpreter = Interpreter(Bundle.open(bundle_path).model("float32"), (1, 65, 65, 3))
     x = np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)).astype(np.float32)
-    low, middle, high = interpreter.invoke(x)
+    low, middle, _, high = interpreter.invoke(x)
     second, first = interpreter.invoke(x, wanted=(1, 0))
     np.testing.assert_array_equal(second, middle)
     np.testing.assert_array_equal(first, low)
@@ -175,11 +203,11 @@ def test_a_bundle_without_the_dtype_says_what_it_has(bundle_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-@pytest.mark.parametrize("level", ["low", "middle", "high"])
+@pytest.mark.parametrize("level", ["low", "middle", "conv3", "high"])
 def test_fkcf_follows_on_network_features(bundle_path: Path, dtype: str, level: str) -> None:
     """Even an untrained network's features carry a target; trained ones are measured in benchmarks."""
-    config = FkcfConfig(level=level)
-    tracker = FkcfTracker(config, NetworkFeatures(Bundle.open(bundle_path), dtype))
+    config = load_config(None, {"tracker.kcf.feature": f"cnn:{level}"})
+    tracker = make_tracker(config, NetworkFeatures(Bundle.open(bundle_path), dtype))
     tracker.init(scene(120, 160), Box.from_centre(120, 160, 48, 48))
     for k in range(1, 8):
         result = tracker.update(scene(120 + 2 * k, 160 - 3 * k))
