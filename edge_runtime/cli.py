@@ -17,11 +17,13 @@ import typer
 
 from edge_runtime.entry import run_app
 from edge_runtime.errors import ConfigError
+from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.config import Config
-    from edge_runtime.runner import Progress
+    from edge_runtime.features import NetworkFeatures
+    from edge_runtime.runner import ModelIdentity, Progress
 
 app = typer.Typer(
     add_completion=False,
@@ -45,7 +47,10 @@ def run(
     source: Annotated[str | None, typer.Option(help="Video, picture folder, or fake:.")] = None,
     bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
-    level: Annotated[str | None, typer.Option(help="Feature level: low, middle or high.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
+    ] = None,
     box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
     box_frame: Annotated[int | None, typer.Option(help="Frame, from 0, that the box belongs to.")] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after so many; 0 for all.")] = None,
@@ -61,12 +66,12 @@ def run(
     """Track one target through a source and say how it went."""
     from edge_runtime.config import load_config
 
-    overrides = {
+    overrides: dict[str, Any] = {
         "source.uri": source,
         "source.max_frames": max_frames,
         "model.bundle": bundle,
         "model.dtype": dtype,
-        "tracker.fkcf.level": level,
+        "tracker.preset": preset,
         "target.box": _numbers(box),
         "target.frame": box_frame,
         "output.tracks": tracks,
@@ -75,7 +80,25 @@ def run(
         "evaluation.groundtruth": groundtruth,
         "device.name": device_name,
     }
+    for text in setting or ():
+        overrides |= _setting(text)
     raise typer.Exit(_run(load_config(config, overrides)))
+
+
+@app.command()
+def trax(
+    *,
+    config: ConfigOption = None,
+    preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
+) -> None:
+    """Track for a TraX client, such as the VOT toolkit, over standard input and output."""
+    from edge_runtime.adapters.trax import serve_stdio
+    from edge_runtime.config import load_config
+
+    overrides = {"tracker.preset": preset, "model.bundle": bundle, "model.dtype": dtype}
+    raise typer.Exit(serve_stdio(load_config(config, overrides)))
 
 
 @app.command()
@@ -124,24 +147,31 @@ def main() -> None:
 
 
 def _run(config: Config) -> int:
-    from edge_runtime.bundle import Bundle
-    from edge_runtime.runner import ModelIdentity, Run, StopSignals
+    from edge_runtime.features import configured_features
+    from edge_runtime.runner import Run, StopSignals
     from edge_runtime.sources import open_source
     from edge_runtime.trackers import make_tracker
 
-    if not config.model.bundle:
-        raise ConfigError("no bundle is given", fix="set model.bundle or --bundle")
     with StopSignals() as stop, open_source(config.source.uri) as source:
         tracking = Run(config, source)
-        bundle = Bundle.open(Path(config.model.bundle))
-        dtype = config.model.chosen_dtype
-        tracker = make_tracker(config, bundle)
-        sha256 = bundle.manifest.models[dtype].sha256
-        label = f"{bundle.manifest.name} {dtype}, level {config.tracker.fkcf.level}, sha256 {sha256[:12]}"
+        features = configured_features(config)
+        tracker = make_tracker(config, features)
         with _progress() as progress:
-            summary = tracking(tracker, ModelIdentity(label, sha256), stop, progress)
+            summary = tracking(tracker, _identity(config, features), stop, progress)
     typer.echo(summary.text(), err=config.output.tracks == "-")
     return stop.exit_code
+
+
+def _identity(config: Config, features: NetworkFeatures | None) -> ModelIdentity:
+    """What to call the tracker and its network."""
+    from edge_runtime.runner import ModelIdentity
+
+    preset = config.tracker.preset
+    if features is None:
+        return ModelIdentity(f"{preset} without a network", None)
+    manifest, dtype = features.bundle.manifest, features.dtype
+    sha256 = manifest.models[dtype].sha256
+    return ModelIdentity(f"{preset}, {manifest.name} {dtype}, sha256 {sha256[:12]}", sha256)
 
 
 @contextlib.contextmanager
@@ -165,6 +195,19 @@ def _numbers(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"--box {text!r} is not a box", fix="give X,Y,W,H in pixels") from error
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """{"tracker.eco.samples": 30} from "tracker.eco.samples=30"; what is not TOML is taken as a string."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r} is not KEY=VALUE", fix="for example --set tracker.eco.samples=30")
+    try:
+        return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
+    except tomllib.TOMLDecodeError:
+        return {key.strip(): value}
 
 
 def _describe(bundle: Bundle) -> list[str]:

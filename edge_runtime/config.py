@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import tomllib
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.fkcf import FkcfConfig
 from edge_runtime.structure import structure
+from edge_runtime.trackers.presets import PresetName, with_preset
+from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,16 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """Which tracker, and the settings of each."""
+    """Which tracker, and the settings of each family. A preset changes the defaults of its own family.
 
-    preset: Literal["fkcf"] = "fkcf"
-    fkcf: FkcfConfig = field(default_factory=FkcfConfig)
+    `colour_names` is a table for the feature "cn", which is not shipped; empty for none.
+    """
+
+    preset: PresetName = "fkcf"
+    colour_names: str = ""
+    kcf: KcfConfig = field(default_factory=KcfConfig)
+    eco: EcoConfig = field(default_factory=EcoConfig)
+    strcf: StrcfConfig = field(default_factory=StrcfConfig)
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Config:
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Defaults, then the TOML file, then `overrides`.
+    """Defaults, changed by the preset, then the TOML file, then `overrides`.
 
     Args:
         path: a TOML file, or None for the defaults.
@@ -128,12 +136,14 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if not given:
         return config
-    merged = dataclasses.asdict(config)
+    merged = copy.deepcopy(data)
     for name, value in given.items():
         *tables, key = name.split(".")
         target = merged
         for table in tables:
-            target = target[table]
+            target = target.setdefault(table, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"unknown key {name!r}", where="command line", fix=f"{table!r} is no table")
         target[key] = value
     return _structure(merged, "command line")
 
@@ -166,7 +176,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _structure(data: dict[str, Any], where: str | Path) -> Config:
     try:
-        return structure(Config, data, where, ConfigError)
+        return structure(Config, with_preset(data), where, ConfigError)
     except ConfigError as error:
         if error.where is not None:
             raise

@@ -17,7 +17,8 @@ from edge_runtime.types import Box
 FloatRows = NDArray[np.float64]
 
 THRESHOLDS = np.arange(21) / 20  # of IoU: 0, 0.05, ... 1
-PRECISION_PX = 20.0
+PRECISION_THRESHOLDS_PX = np.arange(51.0)  # of the distance of centres
+PRECISION_PX = 20
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,20 @@ class Score:
         success_auc: mean of `success`.
         precision_20px: share of frames whose centre is at most 20 px off.
         success: share of frames with IoU above each of `THRESHOLDS`.
+        precision: share of frames whose centre is off by at most each of `PRECISION_THRESHOLDS_PX`.
     """
 
     frames: int
     success_auc: float
     precision_20px: float
     success: tuple[float, ...]
+    precision: tuple[float, ...]
 
 
-def read_groundtruth(path: Path) -> GroundTruth:
+def read_groundtruth(path: Path, *, one_based: bool | None = None) -> GroundTruth:
     """Read OTB's `groundtruth_rect*.txt` (1-based) or GOT-10k's `groundtruth*.txt` (0-based).
+
+    Files of other names can be read by saying whether they are `one_based`.
 
     Lines are x, y, w, h separated by comma, tab or blanks. Frames do not count whose values are NaN
     or not positive (OTB: any of the four in 1-based numbers; GOT-10k: width or height).
@@ -65,13 +70,14 @@ def read_groundtruth(path: Path) -> GroundTruth:
     Raises:
         SourceError: the file cannot be read, its name tells no convention, or a line is not a box.
     """
-    one_based = path.name.startswith("groundtruth_rect")
-    if not path.name.startswith("groundtruth"):
-        raise SourceError(
-            "the name does not tell the convention",
-            where=path,
-            fix="call it groundtruth_rect.txt (OTB, 1-based) or groundtruth.txt (GOT-10k, 0-based)",
-        )
+    if one_based is None:
+        if not path.name.startswith("groundtruth"):
+            raise SourceError(
+                "the name does not tell the convention",
+                where=path,
+                fix="call it groundtruth_rect.txt (OTB, 1-based) or groundtruth.txt (GOT-10k, 0-based)",
+            )
+        one_based = path.name.startswith("groundtruth_rect")
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -126,8 +132,14 @@ def evaluate(boxes: Mapping[int, Box | None], truth: GroundTruth) -> Score:
     found = np.array([boxes.get(f) or nothing for f in frames], dtype=np.float64)
     expected = truth.boxes[frames]
     success = (iou(found, expected)[:, None] > THRESHOLDS).mean(0)
-    precision = (centre_error_px(found, expected) <= PRECISION_PX).mean()
-    return Score(len(frames), float(success.mean()), float(precision), tuple(float(v) for v in success))
+    precision = (centre_error_px(found, expected)[:, None] <= PRECISION_THRESHOLDS_PX).mean(0)
+    return Score(
+        frames=len(frames),
+        success_auc=float(success.mean()),
+        precision_20px=float(precision[PRECISION_PX]),
+        success=tuple(success.tolist()),
+        precision=tuple(precision.tolist()),
+    )
 
 
 def _parse(line: str, where: str) -> list[float]:

@@ -34,7 +34,7 @@ class TrackRecord:
         confidence: 0 to 1.
         psr: peak-to-sidelobe ratio.
         latency_ms: wall time of the tracker, milliseconds.
-        model_sha256: of the model file that made the features, hexadecimal.
+        model_sha256: of the model file that made the features, hexadecimal; None without a network.
         throttled: firmware bits, see `HostStatus`.
     """
 
@@ -51,7 +51,7 @@ class TrackRecord:
     confidence: float | None
     psr: float | None
     latency_ms: float | None
-    model_sha256: str
+    model_sha256: str | None
     throttled: int | None
 
     def to_json(self) -> str:
@@ -64,7 +64,7 @@ class RecordMaker:
     """Makes the records of one run: what does not change, kept in one place."""
 
     device: str
-    model_sha256: str
+    model_sha256: str | None
     track_id: int = 1
 
     def __call__(self, frame: CapturedFrame, result: TrackResult | None, host: HostStatus) -> TrackRecord:

@@ -33,10 +33,10 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model made the features: a label for people, and the hash of its file."""
+    """Which tracker and model: a label for people, and the hash of the model's file if there is one."""
 
     label: str
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True)

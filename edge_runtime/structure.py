@@ -30,15 +30,17 @@ def structure(kind: type[T], data: Any, where: str | Path, error: type[CfvggErro
         return dacite.from_dict(kind, _tuples(data), config)
     except dacite.UnexpectedDataError as unexpected:
         key = min(unexpected.keys)
-        raise error(f"unknown key {key!r}", where=where, fix=_suggestion(key, kind)) from unexpected
+        table = next(_tables_with(key, kind, data, ""), "")
+        raise error(f"unknown key {key!r}", where=where, fix=_suggestion(key, kind, table)) from unexpected
     except dacite.MissingValueError as missing:
         raise error(f"key {missing.field_path!r} is missing", where=where) from missing
     except dacite.WrongTypeError as wrong:
         expected = getattr(wrong.field_type, "__name__", str(wrong.field_type))
         if typing.get_origin(wrong.field_type) is not None:
             expected = str(wrong.field_type).replace("typing.", "")
+        given = _given(data, wrong.field_path or "", wrong.value)
         raise error(
-            f"{wrong.field_path} = {wrong.value!r:.60} has the wrong type", where=where, fix=f"use {expected}"
+            f"{wrong.field_path} = {given!r:.60} has the wrong type", where=where, fix=f"use {expected}"
         ) from wrong
     except (dacite.DaciteError, TypeError, ValueError) as other:
         raise error(str(other), where=where) from other
@@ -55,11 +57,36 @@ def field_names(kind: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
-def _suggestion(key: str, kind: Any) -> str:
-    by_last_part = {name.rsplit(".", 1)[-1]: name for name in field_names(kind)}
-    by_last_part |= {field.name: field.name for field in dataclasses.fields(kind)}
-    near = difflib.get_close_matches(key, by_last_part, n=1, cutoff=0.0)
-    return f"did you mean {by_last_part[near[0]]!r}?" if near else "remove it"
+def _suggestion(key: str, kind: Any, table: str) -> str:
+    """The nearest name of the table that the key stands in, else of all."""
+    names = [*field_names(kind), *(field.name for field in dataclasses.fields(kind))]
+    beside = [name for name in names if name.rpartition(".")[0] == table]
+    for candidates, cutoff in ((beside, 0.6), (names, 0.0)):
+        by_last_part = {name.rsplit(".", 1)[-1]: name for name in candidates}
+        near = difflib.get_close_matches(key, by_last_part, n=1, cutoff=cutoff)
+        if near:
+            return f"did you mean {by_last_part[near[0]]!r}?"
+    return "remove it"
+
+
+def _tables_with(key: str, kind: Any, data: Any, name: str) -> Iterator[str]:
+    """Dotted names of the tables in `data` that hold an unknown `key`."""
+    if not isinstance(data, dict) or not dataclasses.is_dataclass(kind):
+        return
+    hints = typing.get_type_hints(kind)
+    if key in data and key not in hints:
+        yield name
+    for field, hint in hints.items():
+        yield from _tables_with(key, hint, data.get(field), f"{name}.{field}".lstrip("."))
+
+
+def _given(data: Any, path: str, value: Any) -> Any:
+    """What stands at a dotted path; `value`, which may be half converted, if nothing does."""
+    for key in path.split("."):
+        if not isinstance(data, dict) or key not in data:
+            return value
+        data = data[key]
+    return _tuples(data)
 
 
 def _tuples(value: Any) -> Any:

@@ -35,11 +35,11 @@ class FolderSource(FrameSource):
             raise SourceError("holds no pictures", where=folder, fix="give a folder of .jpg or .png files")
         self.files = sorted(files, key=lambda p: natural_key(p.name))
         self.frame_count: int = len(self.files)
-        first = _decode(self.files[0])
+        first = read_picture(self.files[0])
         self.frame_size = (first.shape[1], first.shape[0])
 
     def _images(self) -> Iterator[Frame]:
-        yield from map(_decode, self.files)
+        yield from map(read_picture, self.files)
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -48,7 +48,8 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], name
 
 
-def _decode(path: Path) -> Frame:
+def read_picture(path: Path) -> Frame:
+    """A picture file as a frame; grey ones become three equal channels. Raises `SourceError`."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise SourceError("cannot be decoded as a picture", where=path, fix="remove or replace it")

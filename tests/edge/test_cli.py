@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime import bundle, cli, trackers
+from edge_runtime import cli, features, trackers
 from edge_runtime.config import Config, load_config
 from edge_runtime.errors import BundleError
 from edge_runtime.sources import FakeSource
@@ -53,7 +53,12 @@ def template(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
     models = {dtype: SimpleNamespace(sha256=SHA256) for dtype in ("int8", "float32")}
     opened = SimpleNamespace(manifest=SimpleNamespace(name="template", models=models))
-    monkeypatch.setattr(bundle, "Bundle", SimpleNamespace(open=lambda path: opened))
+
+    def network(config: Config) -> SimpleNamespace | None:
+        dtype = config.model.chosen_dtype
+        return SimpleNamespace(bundle=opened, dtype=dtype) if config.model.bundle else None
+
+    monkeypatch.setattr(features, "configured_features", network)
     monkeypatch.setattr(trackers, "make_tracker", make_tracker)
     return asked
 
@@ -91,21 +96,32 @@ def test_options_win_over_the_file(edge: Any, template: list[Config], tmp_path: 
     box = [float(part) for part in fake_box().split(",")]
     file.write_text(
         f"[source]\nuri='fake:frames=9'\nmax_frames=2\n[model]\nbundle='b'\ndtype='int8'\n"
-        f"[target]\nbox={box}\n[tracker.fkcf]\nlevel='low'\n"
+        f"[target]\nbox={box}\n[tracker.kcf]\nfeature='cnn:low'\n"
     )
     first = edge("run", "--config", file)
-    second = edge("run", "--config", file, "--max-frames", 3, "--dtype", "float32", "--level", "high")
+    second = edge(
+        "run", "--config", file, "--max-frames", 3, "--dtype", "float32",
+        "--preset", "kcf", "--set", "tracker.kcf.scale_step=1.05", "--set", "tracker.colour_names=w2c.mat",
+    )  # fmt: skip
     assert first.out.splitlines()[0].startswith("frames    2 of 320x240")
     assert second.out.splitlines()[0].startswith("frames    3 of 320x240")
     assert [c.model.chosen_dtype for c in template] == ["int8", "float32"]
-    assert [c.tracker.fkcf.level for c in template] == ["low", "high"]
-    assert "template float32, level high, sha256 abababababab" in second.out
+    assert [c.tracker.preset for c in template] == ["fkcf", "kcf"]
+    assert [c.tracker.kcf.scale_step for c in template] == [1.02, 1.05]
+    assert [c.tracker.kcf.kernel for c in template] == ["linear", "gaussian"]
+    assert [c.tracker.kcf.feature for c in template] == ["cnn:low"] * 2  # the file wins over the preset
+    assert template[1].tracker.colour_names == "w2c.mat"
+    assert "fkcf, template int8, sha256 abababababab" in first.out
+    assert "kcf, template float32, sha256 abababababab" in second.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--source", "fake:", "--box", "1,2,3,4"], "no bundle is given; set model.bundle or --bundle"),
+        (["--set", "tracker.kcf.scales"], "--set 'tracker.kcf.scales' is not KEY=VALUE"),
+        (["--set", "tracker.kcf.scale=3"], "unknown key 'scale'; did you mean 'tracker.kcf.scales'?"),
+        (["--preset", "kcf", "--set", "tracker.preset.x=3"], "unknown key 'tracker.preset.x'"),
+        (["--preset", "csrt"], "tracker.preset = 'csrt' has the wrong type; use"),
         (["--bundle", "b", "--box", "1,2,3,4"], "no source is given"),
         (["--bundle", "b", "--source", "fake:"], "no target is given"),
         (["--bundle", "b", "--source", "fake:", "--box", "1,2,x"], "--box '1,2,x' is not a box"),
@@ -130,6 +146,22 @@ def test_bad_input_is_one_line(
     assert expected in result.err
     assert result.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_tracker_without_a_bundle_is_one_line(edge: Any) -> None:
+    result = edge("run", "--source", "fake:", "--box", fake_box())
+    assert result.status == 2
+    assert result.err == ("cfvgg-edge: feature 'cnn:middle' needs a network; set model.bundle or --bundle\n")
+
+
+def test_a_tracker_without_a_network_needs_no_bundle(edge: Any, tmp_path: Path) -> None:
+    tracks = tmp_path / "t.jsonl"
+    options = ["--source", "fake:frames=4", "--box", fake_box(), "--tracks", tracks]
+    result = edge("run", "--preset", "kcf", *options)
+    assert (result.status, result.err) == (0, "")
+    assert "kcf without a network" in result.out
+    records = [json.loads(line) for line in tracks.read_text().splitlines()]
+    assert [record["model_sha256"] for record in records] == [None] * 4
 
 
 def test_a_bundle_that_is_none(edge: Any, tmp_path: Path) -> None:
@@ -168,7 +200,7 @@ def test_usage_errors_and_help(edge: Any) -> None:
     assert edge("run", "--nonsense").status == 2
     result = edge("--help")
     assert result.status == 0
-    for command in ("run", "evaluate", "config", "bundle"):
+    for command in ("run", "trax", "evaluate", "config", "bundle"):
         assert command in result.out
 
 

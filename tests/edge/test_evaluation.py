@@ -45,6 +45,7 @@ def test_success_and_precision_by_hand() -> None:
     assert score.success_auc == pytest.approx((10 * 0.5 + 10 * 0.25) / 21)
     # Distances 0, 2.5, exactly 20 (counts), none.
     assert score.precision_20px == 3 / 4
+    np.testing.assert_array_equal(score.precision, [1 / 4] * 3 + [2 / 4] * 17 + [3 / 4] * 31)
 
 
 def test_a_perfect_track_scores_twenty_of_twenty_one() -> None:
@@ -83,6 +84,14 @@ def test_got10k_truth_is_zero_based(tmp_path: Path) -> None:
     path.write_text("0.000,-2.5,3.0,4.0\n1,1,0,5\n")
     truth = read_groundtruth(path)
     assert truth.box(0) == Box(0, -2.5, 3, 4)
+    assert truth.box(1) is None
+
+
+@pytest.mark.parametrize(("one_based", "x"), [(True, 0), (False, 1)])
+def test_truth_of_any_name_and_convention(tmp_path: Path, one_based: bool, x: int) -> None:
+    (tmp_path / "bike1.txt").write_text("1,1,10,10\nNaN,NaN,NaN,NaN\n")
+    truth = read_groundtruth(tmp_path / "bike1.txt", one_based=one_based)
+    assert truth.box(0) == Box(x, x, 10, 10)
     assert truth.box(1) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.fourier import (
+from edge_runtime.trackers.fourier import (
     gaussian_label,
     hann_window,
     irfft2,

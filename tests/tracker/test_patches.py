@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.patches import sample_patch, sample_scales
+from edge_runtime.trackers.patches import sample_patch, sample_scales
 
 
 def ramp(rows: int, columns: int) -> np.ndarray:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edge_runtime.trackers.sampling import resized
 from edge_runtime.types import Frame
 
 
 def sample_patch(frame: Frame, centre: tuple[float, float], side_px: float, output_px: int) -> Frame:
-    """The square of `side_px` frame pixels around `centre`, as (output_px, output_px, 3) uint8.
+    """The square of `side_px` frame pixels around `centre`, as (output_px, output_px, channels) uint8.
 
     The centre is exact to a fraction of a pixel; outside the frame the border is repeated. Shrinking
     averages (INTER_AREA-like through a first integer decimation), growing interpolates linearly.
 
     Args:
-        frame: (rows, columns, 3) uint8.
+        frame: (rows, columns, 3 or 1) uint8.
         centre: (row, column).
     """
     ratio = side_px / output_px
@@ -27,7 +28,8 @@ def sample_patch(frame: Frame, centre: tuple[float, float], side_px: float, outp
     inverse = np.array([[ratio, 0.0, centre[1] - half], [0.0, ratio, centre[0] - half]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (output_px, output_px)
-    return cv2.warpAffine(frame, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]  # stubs lose the dtype
+    patch = cv2.warpAffine(frame, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return patch.reshape(output_px, output_px, frame.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
 
 
 def _shrunk_patch(
@@ -42,7 +44,7 @@ def _shrunk_patch(
     part = frame[top : max(top + 1, int(centre[0] + reach)), left : max(left + 1, int(centre[1] + reach))]
     height, width = max(1, part.shape[0] // decimation), max(1, part.shape[1] // decimation)
     part = part[: height * decimation, : width * decimation]
-    small: Frame = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    small = resized(part, height, width, cv2.INTER_AREA)
     step_rows, step_columns = part.shape[0] / height, part.shape[1] / width
     row = (centre[0] - top + 0.5) / step_rows - 0.5
     column = (centre[1] - left + 0.5) / step_columns - 0.5
@@ -50,5 +52,5 @@ def _shrunk_patch(
 
 
 def sample_scales(frame: Frame, centre: tuple[float, float], sides_px: list[float], output_px: int) -> Frame:
-    """One patch per side, stacked as (n, output_px, output_px, 3) uint8."""
+    """One patch per side, stacked as (n, output_px, output_px, channels) uint8."""
     return np.stack([sample_patch(frame, centre, side, output_px) for side in sides_px])

@@ -1,4 +1,4 @@
-"""fKCF: the filter against brute force, the tracker against known motion and odd input."""
+"""KCF: the filter against brute force, the tracker against known motion and odd input."""
 
 from __future__ import annotations
 
@@ -8,59 +8,91 @@ import pytest
 
 from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, StateMachine, log_ratio
 from edge_runtime.errors import BoxError, ConfigError, SourceError
-from edge_runtime.fkcf import FkcfConfig, FkcfTracker, LinearFilter
-from edge_runtime.fourier import gaussian_label, peak
+from edge_runtime.trackers.confidence_models import KCF_MODELS
+from edge_runtime.trackers.fourier import gaussian_label, peak
+from edge_runtime.trackers.kcf import KcfTracker, KernelFilter
+from edge_runtime.trackers.settings import KcfConfig
 from edge_runtime.types import Box, TrackState
-from tests.tracker.pixels import PixelFeatures
+from tests.tracker.pixels import PixelFeatures, scene, texture
 
 
-def texture(rows: int, columns: int, seed: int, smooth_px: float = 3.0) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(size=(rows, columns, 3))
-    smooth = cv2.GaussianBlur(noise, (0, 0), smooth_px)
-    smooth = (smooth - smooth.min()) / np.ptp(smooth)
-    return (smooth * 255).astype(np.uint8)
+def made(config: KcfConfig | None = None) -> KcfTracker:
+    config = config or KcfConfig()
+    extractor = PixelFeatures() if config.feature.startswith("cnn:") else None
+    return KcfTracker(config, extractor, KCF_MODELS[config.feature])
 
 
-def scene(row: float, column: float, scale: float = 1.0, size: int = 48) -> np.ndarray:
-    """A textured square of `size * scale` px centred at (row, column) on another texture."""
-    frame = texture(240, 320, seed=1)
-    target = texture(size, size, seed=2, smooth_px=4.0)
-    half = (size - 1) / 2 * scale
-    matrix = np.array([[scale, 0, column - half], [0, scale, row - half]])
-    pasted = cv2.warpAffine(target, matrix, (320, 240))
-    mask = cv2.warpAffine(np.ones((size, size), np.float32), matrix, (320, 240))[..., None]
-    return (frame * (1 - mask) + pasted * mask).astype(np.uint8)
-
-
-def start(config: FkcfConfig | None = None, row: float = 120, column: float = 160) -> FkcfTracker:
-    tracker = FkcfTracker(config or FkcfConfig(), PixelFeatures())
+def start(config: KcfConfig | None = None, row: float = 120, column: float = 160) -> KcfTracker:
+    tracker = made(config)
     tracker.init(scene(row, column), Box.from_centre(row, column, 48, 48))
     return tracker
 
 
-def test_filter_equals_the_dense_ridge_regression():
-    """One channel: the closed form equals kernel ridge regression over all circular shifts."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(1, 6, 5)).astype(np.float32)
-    z = rng.normal(size=(1, 6, 5)).astype(np.float32)
-    label = gaussian_label(6, 5, 1.0)
-    filter_ = LinearFilter(label, regularisation=0.1)
-    filter_.learn(x, 1.0)
-    response = filter_.respond(z[None])[0]
+class DenseRegression:
+    """Kernel ridge regression over all circular shifts of one sample, as its definition says."""
 
-    shifts = [(r, c) for r in range(6) for c in range(5)]
-    shifted_x = np.array([np.roll(x[0], s, (0, 1)).ravel() for s in shifts])
-    undone_z = np.array([np.roll(z[0], (-r, -c), (0, 1)).ravel() for r, c in shifts])
-    gram = shifted_x @ shifted_x.T / x.size
-    dual = np.linalg.solve(gram + 0.1 * np.eye(30), label.ravel())
-    expected = undone_z @ shifted_x.T / x.size @ dual
-    np.testing.assert_allclose(response, expected.reshape(6, 5), atol=1e-4)
+    def __init__(self, x: np.ndarray, label: np.ndarray, ridge: float, sigma: float | None) -> None:
+        self.sigma, self.shape = sigma, x.shape[1:]
+        self.template = x.astype(np.float64)
+        gram = self.kernel(self.shifts(self.template))
+        self.dual = np.linalg.solve(gram + ridge * np.eye(len(gram)), label.ravel().astype(np.float64))
+
+    def shifts(self, x: np.ndarray) -> np.ndarray:
+        """Row (r, c) is x moved back by r and c: what it would be had it not been displaced so far."""
+        rows, columns = self.shape
+        places = [(-r, -c) for r in range(rows) for c in range(columns)]
+        return np.array([np.roll(x, place, (1, 2)).ravel() for place in places])
+
+    def kernel(self, samples: np.ndarray) -> np.ndarray:
+        """Of all samples and all shifts of the template, pair by pair."""
+        template = self.shifts(self.template)
+        if self.sigma is None:
+            return samples @ template.T / self.template.size
+        distance = ((samples[:, None] - template[None]) ** 2).sum(-1) / self.template.size
+        return np.exp(-distance / self.sigma**2)
+
+    def respond(self, z: np.ndarray) -> np.ndarray:
+        return (self.kernel(self.shifts(z.astype(np.float64))) @ self.dual).reshape(self.shape)
+
+
+@pytest.mark.parametrize("sigma", [None, 0.5, 5.0])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(6, 5), (5, 6), (6, 8), (5, 7)])
+def test_filter_equals_the_dense_ridge_regression(shape, channels, sigma):
+    """The closed form equals kernel ridge regression over all circular shifts."""
+    rng = np.random.default_rng(0)
+    x, near = rng.normal(size=(2, channels, *shape)).astype(np.float32)
+    z = x + 0.5 * near  # not so far from x that the Gaussian kernel is zero
+    # A label without symmetry tells correlation from convolution.
+    for label in (gaussian_label(*shape, 1.0), rng.normal(size=shape).astype(np.float32)):
+        filter_ = KernelFilter(label, 0.1, sigma)
+        filter_.learn(x, 1.0)
+        expected = DenseRegression(x, label, 0.1, sigma).respond(z)
+        assert np.abs(expected).max() > 0.01
+        np.testing.assert_allclose(filter_.respond(z[None])[0], expected, atol=1e-4)
+        # A batch is answered sample by sample.
+        np.testing.assert_allclose(filter_.respond(np.stack([x, z]))[1], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [None, 0.8])
+def test_template_and_dual_coefficients_are_averaged_separately(sigma):
+    rng = np.random.default_rng(4)
+    first, second, z = (rng.normal(size=(2, 6, 7)).astype(np.float32) * 0.5 for _ in range(3))
+    label = gaussian_label(6, 7, 1.0)
+    filter_ = KernelFilter(label, 0.2, sigma)
+    filter_.learn(first, 1.0)
+    filter_.learn(second, 0.3)
+    dense, other = (DenseRegression(x, label, 0.2, sigma) for x in (first, second))
+    dense.template += 0.3 * (other.template - dense.template)
+    dense.dual += 0.3 * (other.dual - dense.dual)
+    np.testing.assert_allclose(filter_.respond(z[None])[0], dense.respond(z), atol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, 0), (0, -4), (-2, 5)])
-def test_a_shifted_sample_moves_the_peak_by_the_shift(shift):
+@pytest.mark.parametrize("sigma", [None, 0.5])
+def test_a_shifted_sample_moves_the_peak_by_the_shift(shift, sigma):
     x = np.random.default_rng(1).normal(size=(4, 20, 24)).astype(np.float32)
-    filter_ = LinearFilter(gaussian_label(20, 24, 1.5), 1e-3)
+    filter_ = KernelFilter(gaussian_label(20, 24, 1.5), 1e-3, sigma)
     filter_.learn(x, 1.0)
     response = filter_.respond(np.roll(x, shift, (1, 2))[None])[0]
     down, right = peak(response)
@@ -79,6 +111,38 @@ def test_follows_a_moving_target():
         assert 0 <= result.score <= 1
 
 
+@pytest.mark.parametrize(("feature", "error_px"), [("hog", 1.5), ("gray", 3.5)])
+@pytest.mark.parametrize("kernel", ["linear", "gaussian"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_follows_a_moving_target_without_a_network(feature, error_px, kernel, grey):
+    # Window and label of the preset kcf: a background that stands still holds a larger window back.
+    tracker = made(KcfConfig(feature=feature, kernel=kernel, search_scale=2.5, label_sigma=0.1, scales=1))
+    for k in range(16):
+        row, column = 120 + 2 * k, 160 - 3 * k
+        frame = scene(row, column)
+        if grey:
+            frame = frame[..., 1:2].repeat(3, 2)
+        if k == 0:
+            tracker.init(frame, Box.from_centre(row, column, 48, 48))
+            continue
+        result = tracker.update(frame)
+        assert np.hypot(*np.subtract(result.box.centre, (row, column))) < error_px
+
+
+@pytest.mark.parametrize(
+    ("feature", "expected"),
+    [
+        ("cnn:middle", "feature 'cnn:middle' needs a network; set model.bundle or --bundle"),
+        ("cn", "tracker.kcf.feature = 'cn' is not supported; use cnn:<level>, hog or gray"),
+        ("sift", "unknown feature 'sift'; use hog, gray, cn, cnn:<level>"),
+    ],
+)
+def test_features_that_cannot_be_had_are_refused_in_one_line(feature, expected):
+    with pytest.raises(ConfigError) as caught:
+        KcfTracker(KcfConfig(feature=feature), None, KCF_MODELS["hog"])
+    assert str(caught.value) == expected
+
+
 @pytest.mark.parametrize("rate", [1.006, 0.994])
 def test_follows_a_zoom(rate):
     tracker = start()
@@ -90,14 +154,14 @@ def test_follows_a_zoom(rate):
 
 
 def test_one_scale_keeps_the_size():
-    tracker = start(FkcfConfig(scales=1))
+    tracker = start(KcfConfig(scales=1))
     result = tracker.update(scene(124, 163, scale=1.2))
     assert (result.box.w, result.box.h) == (pytest.approx(48), pytest.approx(48))
 
 
 def test_a_vanished_target_is_lost_and_nothing_is_learned_then():
     confidence = ConfidenceConfig(lost_after_frames=5)
-    tracker = start(FkcfConfig(confidence=confidence))
+    tracker = start(KcfConfig(confidence=confidence))
     for _ in range(5):
         seen = tracker.update(scene(120, 160))
     assert seen.state is TrackState.TRACKING
@@ -110,7 +174,7 @@ def test_a_vanished_target_is_lost_and_nothing_is_learned_then():
 
 
 def test_a_covered_target_is_lost_and_reacquired():
-    tracker = start(FkcfConfig(confidence=ConfidenceConfig(lost_after_frames=3)))
+    tracker = start(KcfConfig(confidence=ConfidenceConfig(lost_after_frames=3)))
     for _ in range(5):
         box = tracker.update(scene(120, 160)).box
     covered = scene(120, 160)
@@ -187,7 +251,7 @@ def test_a_sudden_drop_is_less_sure_than_a_slow_one():
     ],
 )
 def test_unusable_boxes_are_refused_in_one_line(box):
-    tracker = FkcfTracker(FkcfConfig(), PixelFeatures())
+    tracker = made()
     with pytest.raises(BoxError) as caught:
         tracker.init(scene(120, 160), box)
     assert "\n" not in str(caught.value)
@@ -201,7 +265,7 @@ def test_a_changed_frame_size_is_an_error():
 
 def test_update_before_init_is_an_error():
     with pytest.raises(SourceError, match="init"):
-        FkcfTracker(FkcfConfig(), PixelFeatures()).update(scene(120, 160))
+        made().update(scene(120, 160))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +273,7 @@ def test_update_before_init_is_an_error():
 )
 @pytest.mark.parametrize("grey", [False, True])
 def test_odd_targets_give_finite_boxes_inside_reason(box, grey):
-    tracker = FkcfTracker(FkcfConfig(), PixelFeatures())
+    tracker = made()
     frame = scene(120, 160)
     if grey:
         frame = frame[..., :1].repeat(3, 2)
@@ -229,17 +293,18 @@ def test_odd_targets_give_finite_boxes_inside_reason(box, grey):
 )
 def test_settings_out_of_range_are_named(setting, value):
     with pytest.raises(ConfigError, match=setting):
-        FkcfConfig(**{setting: value})
+        KcfConfig(**{setting: value})
 
 
 def test_a_map_of_too_few_cells_is_refused():
-    tracker = FkcfTracker(FkcfConfig(input_px=64), PixelFeatures())
+    tracker = made(KcfConfig(input_px=64))
     tracker.init(scene(120, 160), Box(100, 100, 40, 40))  # 8 cells: enough
-    small = FkcfTracker(FkcfConfig(input_px=64, level="coarse"), CoarseFeatures())
+    coarse = KcfConfig(input_px=64, feature="cnn:coarse")
+    small = KcfTracker(coarse, CoarseFeatures(), KCF_MODELS["cnn:high"])
     with pytest.raises(ConfigError, match="cells"):
         small.init(scene(120, 160), Box(100, 100, 40, 40))
 
 
 class CoarseFeatures(PixelFeatures):
-    def extract(self, patches, level):
-        return super().extract(patches, level)[:, ::4, ::4]
+    def extract(self, patches, levels):
+        return tuple(maps[:, ::4, ::4] for maps in super().extract(patches, levels))

@@ -1,0 +1,128 @@
+"""What all trackers share: starting, the order of a frame's steps, confidence, and what is refused."""
+
+from __future__ import annotations
+
+import abc
+import time
+from contextlib import AbstractContextManager
+
+import numpy as np
+
+from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, StateMachine
+from edge_runtime.errors import SourceError
+from edge_runtime.trackers.profile import StageTimes
+from edge_runtime.trackers.sampling import is_grey, round_half_up
+from edge_runtime.types import Box, Frame, TrackResult, check_box
+
+MIN_TARGET_PX = 4.0
+
+
+class CorrelationTracker(abc.ABC):
+    """A `Tracker`: locate, judge, learn.
+
+    A subclass keeps `centre` (row, column, of pixel centres) and `scale` (frame pixels per pixel of the
+    sample) up to date; the target's size is `base_px * scale`.
+
+    Args:
+        confidence: when a target counts as uncertain and lost.
+        model: from the response's peak-to-sidelobe ratio to a confidence.
+    """
+
+    def __init__(self, confidence: ConfidenceConfig, model: ConfidenceModel) -> None:
+        self._confidence_config, self._confidence_model = confidence, model
+        self._times = StageTimes()
+        self._started = False
+
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """Milliseconds spent so far, by stage; see `edge_runtime.trackers.profile`."""
+        return self._times.total_ms
+
+    def init(self, image: Frame, box: Box) -> None:
+        """Start, or start again, on `box` in `image`. Raises `BoxError` on an unusable box."""
+        box = check_box(box, image.shape)
+        self._frame_shape = image.shape
+        self._grey = is_grey(image)
+        self.centre = box.centre
+        self._states = StateMachine(self._confidence_config)
+        self._usual_psr = RunningLog()
+        self._start(self._view(image), (max(box.h, MIN_TARGET_PX), max(box.w, MIN_TARGET_PX)))
+        self._started = True
+
+    def update(self, image: Frame) -> TrackResult:
+        """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
+        start_s = time.perf_counter()
+        self._check_frame(image)
+        frame = self._view(image)
+        scale_before = self.scale
+        psr = self._locate(frame)
+        self._keep_inside()
+        score = self._confidence_model(psr, self._usual_psr.before(psr))
+        state = self._states.update(score)
+        if self._states.may_learn:
+            self._usual_psr.add(psr)
+            self._learn(frame)
+        else:
+            self.scale = scale_before  # a target that is not there does not tell its size
+        latency_ms = (time.perf_counter() - start_s) * 1e3
+        return TrackResult(self._box(), score, psr, state, latency_ms)
+
+    # What a tracker is made of. Frames are (rows, columns, 3) uint8 BGR, or (rows, columns, 1) if grey.
+
+    base_px: tuple[float, float]
+    scale: float
+
+    @abc.abstractmethod
+    def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
+        """Set `base_px` and `scale` for a target of (h, w) at `centre`, and learn it."""
+
+    @abc.abstractmethod
+    def _locate(self, frame: Frame) -> float:
+        """Move `centre` and `scale`; returns the response's peak-to-sidelobe ratio."""
+
+    @abc.abstractmethod
+    def _learn(self, frame: Frame) -> None:
+        """Adapt to the target where it was found."""
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return self._times.stage(name)
+
+    def _view(self, image: Frame) -> Frame:
+        return image[..., :1] if self._grey else image
+
+    def _check_frame(self, image: Frame) -> None:
+        if not self._started:
+            raise SourceError("update() before init()", fix="start the tracker on a box first")
+        if image.shape != self._frame_shape:
+            before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._frame_shape, image.shape))
+            raise SourceError(f"frame size changed from {before} to {now}", fix="start the tracker again")
+
+    def _keep_inside(self) -> None:
+        """A target that leaves is waited for where it left, and never becomes larger than the frame."""
+        rows, columns = self._frame_shape[:2]
+        row, column = self.centre
+        self.centre = float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1))
+
+    def _pixel(self) -> tuple[int, int]:
+        """The whole pixel that samples are centred on."""
+        return round_half_up(self.centre[0]), round_half_up(self.centre[1])
+
+    def _sidelobe_margin(self, support_px: int, cells: int) -> int:
+        """Half side in cells of the square around a peak that is no sidelobe: a quarter of the target."""
+        target_px = float(np.sqrt(self.base_px[0] * self.base_px[1]))
+        return max(2, round(target_px / support_px * cells / 4))
+
+    def _box(self) -> Box:
+        height, width = self.base_px[0] * self.scale, self.base_px[1] * self.scale
+        return Box.from_centre(*self.centre, width, height)
+
+
+def scale_limits(
+    step: float, support_px: int, base_px: tuple[float, float], frame_shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Powers of `step` between which a scale stays: a sample of 5 px, and a target as large as the frame."""
+    log_step = np.log(step)
+    least = step ** np.ceil(np.log(5 / support_px) / log_step)
+    fits = min(frame_shape[0] / base_px[0], frame_shape[1] / base_px[1])
+    most = step ** np.floor(np.log(fits) / log_step)
+    return float(least), float(max(most, least))
