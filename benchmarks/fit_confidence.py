@@ -1,18 +1,20 @@
-"""Fit fKCF's confidence: how the peak-to-sidelobe ratio tells a target that is there from one that is not.
+"""Fit confidence: how the peak-to-sidelobe ratio tells a target that is there from one that is not.
 
-    python benchmarks/fit_confidence.py --sequences ../shared/data/sequences/dev --bundle demo/bundle
+    python benchmarks/fit_confidence.py --sequences ../shared/data/sequences/dev --bundle demo/bundle \
+        --presets feco
 
 There: frames of the sequences that are tracked with IoU > 0.4. Not there: each sequence is tracked for
 40 frames and then cut to 30 frames of the third next one. Balanced logistic regression of ln(1 + psr) and
 its drop, with a penalty on the slopes, since frames of one sequence are not independent. Prints JSON; the
-figures go into `CONFIDENCE_MODELS` of `edge_runtime/fkcf.py`. Development sequences only.
+figures go into `edge_runtime/trackers/confidence_models.py`. Development sequences only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -20,24 +22,41 @@ import numpy as np
 import scipy.optimize
 
 from edge_runtime.bundle import Bundle
-from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, log_ratio
+from edge_runtime.confidence import ConfidenceModel, RunningLog, log_ratio
+from edge_runtime.config import load_config
 from edge_runtime.evaluation import GroundTruth, iou, read_groundtruth
 from edge_runtime.features import NetworkFeatures
-from edge_runtime.fkcf import FkcfConfig, FkcfTracker
 from edge_runtime.sources.folder import FolderSource
+from edge_runtime.trackers import make_tracker
+from edge_runtime.trackers.base import CorrelationTracker
+from edge_runtime.trackers.presets import FAMILIES, PRESETS
 from edge_runtime.types import Frame
 
 TRACKED_FRAMES, ABSENT_FRAMES = 40, 30
 SLOPE_PENALTY = 5.0
-ALWAYS_LEARN = ConfidenceConfig(uncertain_below=0.0)
 Sequence = tuple[list[Frame], GroundTruth]
 Observation = tuple[float, float]  # ratio, and the mean of ln(1 + ratio) before it
+MakeTracker = Callable[[], CorrelationTracker]
 
 
-def there_frames(features: NetworkFeatures, level: str, sequence: Sequence) -> list[Observation]:
+def maker(preset: str, feature: str | None, features: NetworkFeatures) -> MakeTracker:
+    """New trackers that always learn, whatever their confidence."""
+    thresholds = ("uncertain_below", "certain_above", "reacquired_above")
+    overrides = {f"tracker.{FAMILIES[preset]}.confidence.{name}": 0.0 for name in thresholds}
+    config = load_config(None, {"tracker.preset": preset, "tracker.kcf.feature": feature} | overrides)
+
+    def make() -> CorrelationTracker:
+        tracker = make_tracker(config, features)
+        assert isinstance(tracker, CorrelationTracker)
+        return tracker
+
+    return make
+
+
+def there_frames(make: MakeTracker, sequence: Sequence) -> list[Observation]:
     """Frames that are tracked well."""
     frames, truth = sequence
-    tracker = FkcfTracker(FkcfConfig(level=level, confidence=ALWAYS_LEARN), features)
+    tracker = make()
     tracker.init(frames[0], truth.boxes[0])
     results = [tracker.update(frame) for frame in frames[1:]]
     overlaps = iou(np.array([r.box for r in results]), truth.boxes[1 : len(frames)])
@@ -49,17 +68,15 @@ def there_frames(features: NetworkFeatures, level: str, sequence: Sequence) -> l
     return seen
 
 
-def absent_frames(
-    features: NetworkFeatures, level: str, sequence: Sequence, other: list[Frame]
-) -> list[Observation]:
-    """Frames after a cut to another sequence."""
+def absent_frames(make: MakeTracker, sequence: Sequence, other: list[Frame]) -> list[Observation]:
+    """Frames after a cut to another sequence, from which nothing is learned."""
     frames, truth = sequence
-    tracker = FkcfTracker(FkcfConfig(level=level, confidence=ALWAYS_LEARN), features)
+    tracker = make()
     tracker.init(frames[0], truth.boxes[0])
     usual = RunningLog()
     for frame in frames[1:TRACKED_FRAMES]:
         usual.add(tracker.update(frame).psr)
-    tracker.config = replace(tracker.config, learning_rate=0.0)
+    tracker._learn = lambda frame: None  # type: ignore[method-assign]
     size = frames[0].shape[1::-1]
     after = [tracker.update(cv2.resize(frame, size)).psr for frame in other[:ABSENT_FRAMES]]
     return [(psr, usual.mean) for psr in after]
@@ -89,7 +106,8 @@ def main() -> None:
     parser.add_argument("--sequences", type=Path, required=True, help="folder of OTB sequences to tune on")
     parser.add_argument("--bundle", type=Path, action="append", required=True)
     parser.add_argument("--dtype", default="int8")
-    parser.add_argument("--levels", nargs="+", default=["low", "middle", "high"])
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    parser.add_argument("--feature", help="of fkcf, for example cnn:high")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     sequences: list[Sequence] = []
@@ -97,16 +115,16 @@ def main() -> None:
         truth = read_groundtruth(folder / "groundtruth_rect.txt")
         frames = [frame.image for frame in FolderSource(folder / "img")]
         sequences.append((frames[: len(truth.valid)], truth))
-    for level in args.levels:
+    for preset in args.presets:
         there, absent = list[Observation](), list[Observation]()
         for path in args.bundle:
-            features = NetworkFeatures(Bundle.open(path), args.dtype)
+            make = maker(preset, args.feature, NetworkFeatures(Bundle.open(path), args.dtype))
             for index, sequence in enumerate(sequences):
                 other = sequences[(index + 3) % len(sequences)][0]
-                there += there_frames(features, level, sequence)
-                absent += absent_frames(features, level, sequence, other)
+                there += there_frames(make, sequence)
+                absent += absent_frames(make, sequence, other)
         model, errors = fit(there, absent)
-        figures = {"level": level} | {k: round(v, 2) for k, v in asdict(model).items()}
+        figures = {"preset": preset} | {k: round(v, 2) for k, v in asdict(model).items()}
         counts = {"frames_there": len(there), "frames_absent": len(absent)}
         print(json.dumps(figures | counts | {k: round(v, 4) for k, v in errors.items()}), flush=True)
 

@@ -1,187 +1,259 @@
-"""One-pass evaluation of fKCF over sequences in OTB layout; prints JSON, writes a Markdown table.
+"""One-pass evaluation of tracker presets over sequences, with the published trackers' scores beside ours.
 
-    python benchmarks/ope.py --sequences dev report --root ../shared/data/sequences \
-        --bundle ours=demo/bundle --levels low middle high --dtypes float32 int8 --out runs/ope
+    python -m benchmarks.ope --root ../shared/data/sequences --splits dev report --presets fkcf kcf \
+        --bundle ours=demo/bundle --dtypes float32 int8 --out runs/ope \
+        --published ../shared/data/published/otb2015_per_sequence.csv
 
-Each line of `results.jsonl` is one sequence of one variant. A second run with the same folder does only
-what is missing; a bundle counts by its manifest's hash, the code by the git revision.
+Presets x bundles x dtypes x settings run over all sequences, each in a process of its own on one thread.
+A second run with the same --out does only what is missing: a bundle counts by its manifest's hash,
+settings by theirs, the code by the git revision (--any-revision ignores that).
+
+Writes into --out: results.json, results.csv, table.md; success, precision and AUC charts of every split;
+results.jsonl with a line for each track, boxes/ and times/ (from which --score-only makes the rest anew);
+got10k/ in the GOT-10k toolkit's layout where the data are in GOT-10k's.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
-import itertools
-import json
-import multiprocessing
-import os
-import subprocess
+import re
 import sys
-import time
-from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
+from benchmarks import datasets, processes
+from benchmarks.datasets import got10k
+from benchmarks.measure import FIRST, Task, Track, limit_threads, measure
+from benchmarks.ope_report import Report
+from benchmarks.published import read_published
+from benchmarks.revision import git_revision
+from benchmarks.scores import Scored, score_track, sequence_figures
+from benchmarks.store import BOX_DECIMALS, Store, boxes_text, slug
+from benchmarks.variants import Variant, build_tracker, make_variants, parse_network, parse_settings
+from edge_runtime.errors import CfvggError, DependencyError, SourceError
+from edge_runtime.files import write_atomic
+from edge_runtime.sources.folder import read_picture
+from edge_runtime.types import Tracker
 
-from edge_runtime.bundle import Bundle
-from edge_runtime.config import Config, load_config
-from edge_runtime.evaluation import evaluate, read_groundtruth
-from edge_runtime.manifest import MANIFEST_FILE
-from edge_runtime.sources.folder import FolderSource
-from edge_runtime.trackers import make_tracker
-
-
-@dataclass(frozen=True)
-class Job:
-    """One sequence with one variant."""
-
-    bundle_name: str
-    bundle: str
-    bundle_sha256: str
-    dtype: str
-    level: str
-    split: str
-    sequence: str
-    folder: str
-    revision: str
-    config: str | None
-
-    @property
-    def key(self) -> str:
-        """What makes two results the same measurement."""
-        return json.dumps(asdict(self), sort_keys=True)
+Builder = Callable[[Variant], Tracker]
+FIRST_ENDING = re.compile(FIRST.format(r"\d+") + "$")
+ERROR_FILE = "errors.log"
 
 
-def run_job(job: Job) -> dict[str, Any]:
-    """Track one sequence from its first box, without resets."""
-    cv2.setNumThreads(1)
-    overrides = {"model.dtype": job.dtype, "tracker.fkcf.level": job.level}
-    config: Config = load_config(Path(job.config) if job.config else None, overrides)
-    tracker = make_tracker(config, Bundle.open(Path(job.bundle)))
-    folder = Path(job.folder)
-    truth = read_groundtruth(folder / "groundtruth_rect.txt")
-    boxes, latencies_ms, states = {}, [], defaultdict(int)
-    for frame in itertools.islice(FolderSource(folder / "img"), len(truth.valid)):
-        if frame.index == 0:
-            first = truth.box(0)
-            assert first is not None, f"{folder}: the first box is not valid"
-            tracker.init(frame.image, first)
-            boxes[0] = first
-            continue
-        result = tracker.update(frame.image)
-        boxes[frame.index] = result.box
-        latencies_ms.append(result.latency_ms)
-        states[str(result.state)] += 1
-    score = evaluate(boxes, truth)
-    return asdict(job) | {
-        "auc": score.success_auc,
-        "p20": score.precision_20px,
-        "frames": score.frames,
-        "p50_ms": float(np.percentile(latencies_ms, 50)),
-        "p95_ms": float(np.percentile(latencies_ms, 95)),
-        "states": dict(states),
-    }
+def main(arguments: Sequence[str] | None = None, build: Builder = build_tracker) -> int:
+    """Run what is missing, then report; returns the exit status.
+
+    Args:
+        arguments: of the command line; None for the process's.
+        build: makes a variant's tracker; picklable unless --jobs is 0.
+    """
+    args = parser().parse_args(arguments)
+    try:
+        return evaluate(args, build)
+    except CfvggError as error:
+        print(f"ope: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("ope: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
-def make_jobs(args: argparse.Namespace) -> list[Job]:
-    """Every combination that was asked for."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    bundles = [item.partition("=")[::2] for item in args.bundle]
-    jobs = []
-    for split in args.sequences:
-        folders = sorted(p for p in (args.root / split).iterdir() if (p / "img").is_dir())
-        for (name, path), dtype, level, folder in itertools.product(
-            bundles, args.dtypes, args.levels, folders
-        ):
-            sha256 = hashlib.sha256((Path(path) / MANIFEST_FILE).read_bytes()).hexdigest()
-            jobs.append(
-                Job(name, path, sha256, dtype, level, split, folder.name, str(folder), revision, args.config)
-            )
-    return jobs
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="ope", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--root", type=Path, required=True, help="folder of the splits, or of the sequences")
+    p.add_argument("--splits", nargs="+", default=["."], help="folders below --root (default: --root itself)")
+    p.add_argument("--layout", choices=["auto", *datasets.LAYOUTS], default="auto")
+    p.add_argument("--only", nargs="+", default=[], metavar="SEQ", help="sequences to take (default: all)")
+    p.add_argument("--frames", type=_count, default=0, metavar="N", help="only the first N of each")
+    p.add_argument("--presets", nargs="+", help="trackers (default: fkcf; with --score-only all kept ones)")
+    p.add_argument("--bundle", action="append", default=[], metavar="NAME=[torch:]PATH",
+                   help="a bundle, or weights to run in torch; may be repeated")  # fmt: skip
+    p.add_argument("--dtypes", nargs="+", default=["float32", "int8"], choices=["float32", "int8"])
+    p.add_argument("--levels", nargs="+", default=[], help="feature levels of the presets that take one")
+    p.add_argument("--config", action="append", default=[], metavar="NAME=FILE",
+                   help="TOML of overrides; NAME= stands for the defaults; may be repeated")  # fmt: skip
+    p.add_argument("--published", type=Path, metavar="CSV", help="published scores by sequence")
+    p.add_argument("--trackers", nargs="+", default=[], metavar="NAME", help="of --published (default: all)")
+    p.add_argument("--jobs", type=_jobs, default=1, help="processes at a time; 0: in this one (default: 1)")
+    p.add_argument("--any-revision", action="store_true", help="results of other code count as well")
+    p.add_argument("--score-only", action="store_true", help="track nothing, score the kept boxes")
+    p.add_argument("--no-plots", action="store_true", help="leave the charts out (no matplotlib needed)")
+    p.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
+    return p
 
 
-def means(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per variant and split, the mean over sequences."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        groups[result["bundle_name"], result["level"], result["dtype"], result["split"]].append(result)
-    return [
-        dict(zip(("bundle", "level", "dtype", "split"), group, strict=True))
-        | {"sequences": len(rows)}
-        | {key: round(float(np.mean([row[key] for row in rows])), 4) for key in ("auc", "p20", "p50_ms")}
-        for group, rows in groups.items()
-    ]
+def evaluate(args: argparse.Namespace, build: Builder) -> int:
+    """Everything after the command line; returns the exit status: 1 if a track failed."""
+    folders = [args.root / split for split in args.splits]
+    sequences = datasets.open_splits(folders, args.layout, args.only)
+    if args.frames:
+        sequences = [sequence.first(args.frames) for sequence in sequences]
+    # Scores of whole sequences are no measure for parts of them.
+    comparable = args.published and not args.frames
+    published = read_published(args.published, sequences, args.trackers) if comparable else []
+    store, failed = Store(args.out), 0
+    if args.score_only:
+        labels = kept_labels(args, sequences, store)
+        wanted = [(label, sequence) for label in labels for sequence in sequences]
+    else:
+        tasks = make_tasks(args, sequences)
+        failed = run_missing(tasks, store, args, build)
+        # Not what an earlier run left where this one failed.
+        done = [task for task in tasks if store.find(task.key(), any_revision=args.any_revision)]
+        wanted = [(task.label, task.sequence) for task in done]
+    scored = [found for pair in wanted if (found := score_kept(*pair, store)) is not None]
+    report = Report(scored, sequences, published)
+    if not report.scored:
+        raise SourceError("holds no boxes of these sequences to score", where=args.out)
+    report.write(args.out)
+    write_got10k(report.scored, store)
+    if not args.no_plots:
+        write_plots(report, args.out)
+    print(report.as_markdown())
+    return 1 if failed else 0
 
 
-def published_means(path: Path, trackers: list[str]) -> list[dict[str, Any]]:
-    """The same rows for published scores: CSV of tracker, split, sequence, success_auc, precision_20px."""
-    groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["tracker"] in trackers:
-                scores = float(row["success_auc"]), float(row["precision_20px"])
-                groups[row["tracker"], row["split"]].append(scores)
-    return [
-        {"bundle": f"published {tracker}", "level": "", "dtype": "", "split": split, "sequences": len(rows)}
-        | {"auc": round(float(np.mean(rows, 0)[0]), 4), "p20": round(float(np.mean(rows, 0)[1]), 4)}
-        for (tracker, split), rows in groups.items()
-    ]
+def make_tasks(args: argparse.Namespace, sequences: list[datasets.Sequence]) -> list[Task]:
+    """Every combination that was asked for, variant by variant."""
+    variants = make_variants(
+        presets=args.presets or ["fkcf"],
+        networks=[parse_network(text) for text in args.bundle],
+        dtypes=args.dtypes,
+        levels=args.levels,
+        settings=[parse_settings(text) for text in args.config],
+    )
+    revision = git_revision()
+    return [Task(variant, sequence, revision, args.frames) for variant in variants for sequence in sequences]
 
 
-def markdown(rows: list[dict[str, Any]], splits: list[str]) -> str:
-    """One line a variant, AUC and P20 of every split side by side."""
-    head = "".join(f" {split} AUC | {split} P20 |" for split in splits)
-    lines = [f"| features | level | dtype |{head}", "|---|---|---|" + "---:|---:|" * len(splits)]
-    table: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in rows:
-        table[row["bundle"], row["level"], row["dtype"]][row["split"]] = row
-    for names, by_split in table.items():
-        cells = [by_split.get(split) for split in splits]
-        text = "".join(f" {c['auc']:.3f} | {c['p20']:.3f} |" if c else " | |" for c in cells)
-        lines.append(f"| {' | '.join(names)} |{text}")
-    return "\n".join(lines) + "\n"
+def kept_labels(args: argparse.Namespace, sequences: list[datasets.Sequence], store: Store) -> list[str]:
+    """The variants that were asked for, or else all in the store that saw this part of the sequences."""
+    if args.presets:
+        return list(dict.fromkeys(task.label for task in make_tasks(args, sequences)))
+    labels = [name.replace("_", " ") for name in store.variants()]
+    part = FIRST.format(args.frames)
+    return [x for x in labels if (x.endswith(part) if args.frames else not FIRST_ENDING.search(x))]
 
 
-def main() -> None:
-    """Parse, run what is missing, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="folder of the splits")
-    parser.add_argument("--sequences", nargs="+", default=["dev"], help="splits: folders below --root")
-    parser.add_argument("--bundle", action="append", required=True, metavar="NAME=PATH")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "int8"])
-    parser.add_argument("--levels", nargs="+", default=["low", "middle", "high"])
-    parser.add_argument("--config", help="TOML with other tracker settings")
-    parser.add_argument("--published", type=Path, help="CSV of published scores")
-    parser.add_argument("--trackers", nargs="+", default=["KCF"], help="rows of --published to show")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.jsonl and table.md")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    log = args.out / "results.jsonl"
-    known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    by_key = {json.dumps({k: r[k] for k in Job.__annotations__}, sort_keys=True): r for r in known}
-    jobs = make_jobs(args)
-    missing = [job for job in jobs if job.key not in by_key]
-    start_s = time.perf_counter()
-    with multiprocessing.Pool(args.jobs) as pool, log.open("a") as file:
-        for done, result in enumerate(pool.imap_unordered(run_job, missing), 1):
-            file.write(json.dumps(result) + "\n")
-            file.flush()
-            by_key[json.dumps({k: result[k] for k in Job.__annotations__}, sort_keys=True)] = result
-            rate = done / (time.perf_counter() - start_s)
-            left_s = (len(missing) - done) / rate
-            print(f"\r{done}/{len(missing)} sequences, {left_s:.0f} s left ", end="", file=sys.stderr)
-    rows = means([by_key[job.key] for job in jobs])
-    if args.published:
-        rows += [r for r in published_means(args.published, args.trackers) if r["split"] in args.sequences]
-    (args.out / "table.md").write_text(markdown(rows, args.sequences))
-    print(json.dumps(rows, indent=1))
+def run_missing(tasks: list[Task], store: Store, args: argparse.Namespace, build: Builder) -> int:
+    """Run what the store has no result of, the longest sequences first; returns how many failed."""
+    missing = [task for task in tasks if not store.find(task.key(), any_revision=args.any_revision)]
+    missing.sort(key=lambda task: -len(task.sequence.frames))
+    if not missing:
+        return 0
+    limit_threads()
+    failed = 0
+    results = processes.each(partial(measure, build=build), missing, args.jobs)
+    with progress_bar(sum(len(task.sequence.frames) for task in missing)) as bar, closing(results):
+        for task, result in results:
+            if isinstance(result, processes.Failure):
+                failed += 1
+                report_failure(task, result, args.out)
+            else:
+                keep(task, *result, store, args.jobs)
+            bar.update(len(task.sequence.frames))
+    return failed
+
+
+def keep(task: Task, track: Track, row: dict[str, Any], store: Store, jobs: int) -> None:
+    """Store a track with its scores."""
+    scored = score_track(
+        variant=task.label,
+        sequence=task.sequence,
+        boxes=track.boxes.round(BOX_DECIMALS),
+        times_ms=track.times_ms,
+        row=row,
+        frame_size=track.frame_size,
+    )
+    store.add(track, row | {"jobs": jobs} | sequence_figures(scored))
+
+
+def report_failure(task: Task, failure: processes.Failure, out: Path) -> None:
+    """A line for the person who waits; the traceback of what was not expected goes into a file."""
+    where = f"{task.label}, {task.sequence.split}/{task.sequence.name}"
+    more = ""
+    if failure.trace:
+        with (out / ERROR_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{where}\n{failure.trace}\n")
+        more = f"; traceback in {out / ERROR_FILE}"
+    print(f"\nope: {where}: {failure.line}{more}", file=sys.stderr)
+
+
+def score_kept(label: str, sequence: datasets.Sequence, store: Store) -> Scored | None:
+    """Score the boxes that the store has of a variant; None if it has none of this sequence."""
+    names = (slug(label), sequence.split, sequence.name)
+    boxes, row = store.boxes(*names), store.row_of_boxes(*names)
+    if boxes is None:
+        return None
+    if row is not None:
+        rows, columns = row["frame_size"][::-1]
+    else:
+        rows, columns = read_picture(sequence.frames[0]).shape[:2]
+    return score_track(
+        variant=label,
+        sequence=sequence,
+        boxes=boxes,
+        times_ms=store.times_ms(*names),
+        row=row,
+        frame_size=(columns, rows),
+    )
+
+
+def write_got10k(several: Iterable[Scored], store: Store) -> None:
+    """Boxes and times of tracks on GOT-10k's layout, as its toolkit and server read them."""
+    for scored in several:
+        name, split = scored.sequence.name, scored.sequence.split
+        if scored.sequence.layout == got10k.NAME:
+            folder = store.folder / "got10k" / split / slug(scored.variant) / name
+            write_atomic(folder / f"{name}_001.txt", boxes_text(scored.boxes).encode())
+            if scored.init_ms is not None:
+                times_s = [scored.init_ms / 1000, *(scored.times_ms / 1000)]
+                text = "".join(f"{time_s:.8f}\n" for time_s in times_s)
+                write_atomic(folder / f"{name}_time.txt", text.encode())
+
+
+def write_plots(report: Report, out: Path) -> None:
+    """Three charts a split: success, precision, and bars of AUC."""
+    try:
+        from benchmarks import plots  # noqa: PLC0415 (workers need no matplotlib)
+    except ImportError as error:
+        raise DependencyError(
+            "the charts need matplotlib", fix="pip install matplotlib, or give --no-plots"
+        ) from error
+    for split in report.splits:
+        for name, png in plots.split_charts(report, split).items():
+            write_atomic(out / f"{name}_{split}.png", png)
+
+
+def progress_bar(total: int) -> Any:
+    """A bar that counts frames."""
+    try:
+        from tqdm import tqdm  # noqa: PLC0415 (workers need none)
+    except ImportError as error:
+        raise DependencyError("the progress bar needs tqdm", fix="pip install tqdm") from error
+    # A log file gets a line now and then, not one each second.
+    return tqdm(total=total, unit="frame", smoothing=0.05, mininterval=0.5 if sys.stderr.isatty() else 30)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError("give 2 or more")
+    return value
+
+
+def _jobs(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("give 0 or more")
+    return value
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
