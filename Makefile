@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 PINS := .ci/pins/$(shell $(PYTHON) -c 'import sys; print("py311" if sys.version_info < (3, 12) else "py312")').txt
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint pins-check clean
+# Reference data, which is not part of the project.
+DATA ?= ../shared/data
+
+.PHONY: demo test lint pins-check vot-check parity clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -21,6 +24,18 @@ lint: $(READY) ## ruff and mypy --strict
 
 pins-check: ## every pinned set in an environment of its own: pip check, edge tests, a model invoked
 	bash .ci/pins-check
+
+vot-check: ## the official VOT and GOT-10k toolkits run our trackers, in environments of their own
+	bash .ci/vot-check
+
+parity: $(READY) ## fECO and fDeepSTRCF against the authors' own tracks, with the authors' weights
+	$(BIN)/cfvgg-export --weights $(DATA)/weights/CF_VGGM.mat --out build/authors
+	$(BIN)/python -m benchmarks.ope --root $(DATA)/sequences --splits dev --presets feco fdeepstrcf \
+	  --bundle authors=build/authors --dtypes float32 --config always=benchmarks/always_learn.toml --out build/parity
+	for pair in feco:fECO fdeepstrcf:fDeepSTRCF; do \
+	  $(BIN)/python -m benchmarks.golden --golden $(DATA)/golden/$${pair#*:} --sequences $(DATA)/sequences/dev \
+	    --boxes build/parity/boxes/$${pair%:*}_authors_float32_always/dev --out build/parity/$${pair%:*}; \
+	done
 
 clean: ## everything that these targets made
 	rm -rf $(VENV) demo build *.egg-info

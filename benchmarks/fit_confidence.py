@@ -28,7 +28,7 @@ from edge_runtime.evaluation import GroundTruth, iou, read_groundtruth
 from edge_runtime.features import NetworkFeatures
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.trackers import make_tracker
-from edge_runtime.trackers.base import CorrelationTracker
+from edge_runtime.trackers.base import USUAL_MOST, CorrelationTracker
 from edge_runtime.trackers.presets import FAMILIES, PRESETS
 from edge_runtime.types import Frame
 
@@ -41,7 +41,7 @@ MakeTracker = Callable[[], CorrelationTracker]
 
 def maker(preset: str, feature: str | None, features: NetworkFeatures) -> MakeTracker:
     """New trackers that always learn, whatever their confidence."""
-    thresholds = ("uncertain_below", "certain_above", "reacquired_above")
+    thresholds = ("uncertain_below", "stay_below", "learn_visible_share")
     overrides = {f"tracker.{FAMILIES[preset]}.confidence.{name}": 0.0 for name in thresholds}
     config = load_config(None, {"tracker.preset": preset, "tracker.kcf.feature": feature} | overrides)
 
@@ -53,6 +53,11 @@ def maker(preset: str, feature: str | None, features: NetworkFeatures) -> MakeTr
     return make
 
 
+def usual_log(tracker: CorrelationTracker) -> RunningLog:
+    """As the tracker keeps it, by the model that it has so far."""
+    return RunningLog(USUAL_MOST * tracker.confidence_model.psr_half)
+
+
 def there_frames(make: MakeTracker, sequence: Sequence) -> list[Observation]:
     """Frames that are tracked well."""
     frames, truth = sequence
@@ -60,7 +65,7 @@ def there_frames(make: MakeTracker, sequence: Sequence) -> list[Observation]:
     tracker.init(frames[0], truth.boxes[0])
     results = [tracker.update(frame) for frame in frames[1:]]
     overlaps = iou(np.array([r.box for r in results]), truth.boxes[1 : len(frames)])
-    usual, seen = RunningLog(), []
+    usual, seen = usual_log(tracker), []
     for result, overlap in zip(results, overlaps, strict=True):
         if overlap > 0.4:
             seen.append((result.psr, usual.before(result.psr)))
@@ -73,7 +78,7 @@ def absent_frames(make: MakeTracker, sequence: Sequence, other: list[Frame]) -> 
     frames, truth = sequence
     tracker = make()
     tracker.init(frames[0], truth.boxes[0])
-    usual = RunningLog()
+    usual = usual_log(tracker)
     for frame in frames[1:TRACKED_FRAMES]:
         usual.add(tracker.update(frame).psr)
     tracker._learn = lambda frame: None  # type: ignore[method-assign]

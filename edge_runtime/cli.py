@@ -8,6 +8,7 @@ Commands import what they need when they run, so that `--help` answers at once e
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,9 @@ def bundle_check(path: Annotated[Path, typer.Argument(help="Bundle folder.")]) -
 
 def main() -> None:
     """Entry point."""
+    # One core: libraries that are loaded after this start no threads of their own.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        os.environ.setdefault(variable, "1")
     run_app(app, "cfvgg-edge")
 
 

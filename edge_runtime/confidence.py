@@ -19,6 +19,10 @@ class ConfidenceConfig:
         reacquired_above: confidence that a frame needs to end a loss.
         certain_after_frames: so many such frames in a row end it.
         lost_after_frames: frames of uncertainty until the target is lost.
+        stay_below: confidence under which the target's place is not followed: the highest response of an
+            empty picture is anywhere.
+        learn_visible_share: share of the box inside the frame that a frame needs to be learned from; a
+            filter that waits at the border would learn the background.
     """
 
     uncertain_below: float = 0.15
@@ -26,10 +30,15 @@ class ConfidenceConfig:
     reacquired_above: float = 0.5
     certain_after_frames: int = 2
     lost_after_frames: int = 12
+    stay_below: float = 0.02
+    learn_visible_share: float = 0.6
 
     def __post_init__(self) -> None:
         if not 0 <= self.uncertain_below <= self.certain_above <= self.reacquired_above <= 1:
             raise ConfigError("need 0 <= uncertain_below <= certain_above <= reacquired_above <= 1")
+        for name in ("stay_below", "learn_visible_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be from 0 to 1")
         for name in ("certain_after_frames", "lost_after_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
@@ -64,12 +73,18 @@ class ConfidenceModel:
 
 
 class RunningLog:
-    """Mean of ln(1 + psr) over about the last `FRAMES` frames that were learned; starts at the first."""
+    """Mean of ln(1 + psr) over about the last `FRAMES` frames that were learned; starts at the first.
+
+    Args:
+        most: ratios above this count as this. A still picture answers with hundreds; measured against that,
+            any motion would look like a loss.
+    """
 
     FRAMES = 20
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = math.inf) -> None:
         self.mean, self._count = 0.0, 0
+        self._most = most
 
     def before(self, psr: float) -> float:
         """The mean to hold `psr` against: the frame itself when it is the first."""
@@ -78,7 +93,7 @@ class RunningLog:
     def add(self, psr: float) -> None:
         """Count a frame in."""
         self._count = min(self._count + 1, self.FRAMES)
-        self.mean += (log_ratio(psr) - self.mean) / self._count
+        self.mean += (log_ratio(min(psr, self._most)) - self.mean) / self._count
 
 
 def log_ratio(psr: float) -> float:

@@ -38,6 +38,8 @@ def structure(kind: type[T], data: Any, where: str | Path, error: type[CfvggErro
         expected = getattr(wrong.field_type, "__name__", str(wrong.field_type))
         if typing.get_origin(wrong.field_type) is not None:
             expected = str(wrong.field_type).replace("typing.", "")
+        if typing.get_origin(wrong.field_type) is typing.Literal:
+            expected = "one of " + ", ".join(map(repr, typing.get_args(wrong.field_type)))
         given = _given(data, wrong.field_path or "", wrong.value)
         raise error(
             f"{wrong.field_path} = {given!r:.60} has the wrong type", where=where, fix=f"use {expected}"

@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float32]
 ComplexArray = NDArray[np.complex64]
 
 
+MOST_FRAMES = 4  # a box may be so many times as wide or high as the frame
+
+
 class Box(NamedTuple):
     """Axis-aligned box in pixels: left, top, width, height."""
 
@@ -48,7 +51,8 @@ def check_box(box: Any, frame_shape: tuple[int, ...]) -> Box:
         frame_shape: (rows, columns, …) of the frame it lies in.
 
     Raises:
-        BoxError: a value is not finite, the size is not positive, or no part lies in the frame.
+        BoxError: a value is not finite, the size is not positive or many times the frame's, or no part
+            lies in the frame.
     """
     try:
         x, y, w, h = (float(v) for v in box)
@@ -60,6 +64,8 @@ def check_box(box: Any, frame_shape: tuple[int, ...]) -> Box:
     if w < 1 or h < 1:
         raise BoxError(f"{shown} is empty", fix="width and height must be at least 1 px")
     rows, columns = frame_shape[:2]
+    if w > MOST_FRAMES * columns or h > MOST_FRAMES * rows:
+        raise BoxError(f"{shown} is many times larger than the {columns}x{rows} frame")
     if x >= columns or y >= rows or x + w <= 0 or y + h <= 0:
         raise BoxError(f"{shown} lies outside the {columns}x{rows} frame")
     return Box(x, y, w, h)

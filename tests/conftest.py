@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Before tests load any library: trackers are meant for one core, and small matrices on two are slower.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(variable, "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -38,7 +38,7 @@ class AdmmProblem:
 def solve(problem: AdmmProblem, sample: ComplexArray, previous: ComplexArray | None) -> ComplexArray:
     """The filter f for one windowed sample x, from the previous frame's filter f' (None: the first frame).
 
-    min_f |sum_d x_d * f_d - y|^2 / 2 + |w f|^2 / 2 + mu |f - f'|^2 / 2, split into f and g = f
+    min_f |sum_d x_d * f_d - y|^2 / (2 T) + |w f|^2 / 2 + mu |f - f'|^2 / 2, split into f and g = f
     with multiplier h. The last iteration's g and h would not be used, and are not computed.
 
     Args:

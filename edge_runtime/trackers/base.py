@@ -15,6 +15,7 @@ from edge_runtime.trackers.sampling import is_grey, round_half_up
 from edge_runtime.types import Box, Frame, TrackResult, check_box
 
 MIN_TARGET_PX = 4.0
+USUAL_MOST = 7.0  # a usual ratio counts at most so many times that of confidence 0.5
 
 
 class CorrelationTracker(abc.ABC):
@@ -29,7 +30,7 @@ class CorrelationTracker(abc.ABC):
     """
 
     def __init__(self, confidence: ConfidenceConfig, model: ConfidenceModel) -> None:
-        self._confidence_config, self._confidence_model = confidence, model
+        self._confidence_config, self.confidence_model = confidence, model
         self._times = StageTimes()
         self._started = False
 
@@ -39,13 +40,19 @@ class CorrelationTracker(abc.ABC):
         return self._times.total_ms
 
     def init(self, image: Frame, box: Box) -> None:
-        """Start, or start again, on `box` in `image`. Raises `BoxError` on an unusable box."""
+        """Start, or start again, on `box` in `image`.
+
+        Raises:
+            BoxError: the box is unusable.
+            SourceError: the image is no uint8 array (rows, columns, 3).
+        """
+        check_picture(image)
         box = check_box(box, image.shape)
         self._frame_shape = image.shape
         self._grey = is_grey(image)
         self.centre = box.centre
         self._states = StateMachine(self._confidence_config)
-        self._usual_psr = RunningLog()
+        self._usual_psr = RunningLog(USUAL_MOST * self.confidence_model.psr_half)
         self._start(self._view(image), (max(box.h, MIN_TARGET_PX), max(box.w, MIN_TARGET_PX)))
         self._started = True
 
@@ -54,16 +61,18 @@ class CorrelationTracker(abc.ABC):
         start_s = time.perf_counter()
         self._check_frame(image)
         frame = self._view(image)
-        scale_before = self.scale
+        centre_before, scale_before = self.centre, self.scale
         psr = self._locate(frame)
-        self._keep_inside()
-        score = self._confidence_model(psr, self._usual_psr.before(psr))
+        score = self.confidence_model(psr, self._usual_psr.before(psr))
         state = self._states.update(score)
-        if self._states.may_learn:
+        if score < self._confidence_config.stay_below:
+            self.centre = centre_before
+        self._keep_inside()
+        if not self._states.may_learn:
+            self.scale = scale_before  # a target that is not there does not tell its size
+        elif self._visible_share() >= self._confidence_config.learn_visible_share:
             self._usual_psr.add(psr)
             self._learn(frame)
-        else:
-            self.scale = scale_before  # a target that is not there does not tell its size
         latency_ms = (time.perf_counter() - start_s) * 1e3
         return TrackResult(self._box(), score, psr, state, latency_ms)
 
@@ -93,6 +102,7 @@ class CorrelationTracker(abc.ABC):
     def _check_frame(self, image: Frame) -> None:
         if not self._started:
             raise SourceError("update() before init()", fix="start the tracker on a box first")
+        check_picture(image)
         if image.shape != self._frame_shape:
             before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._frame_shape, image.shape))
             raise SourceError(f"frame size changed from {before} to {now}", fix="start the tracker again")
@@ -112,9 +122,22 @@ class CorrelationTracker(abc.ABC):
         target_px = float(np.sqrt(self.base_px[0] * self.base_px[1]))
         return max(2, round(target_px / support_px * cells / 4))
 
+    def _visible_share(self) -> float:
+        """How much of the box lies inside the frame, 0 to 1."""
+        x, y, w, h = self._box()
+        rows, columns = self._frame_shape[:2]
+        inside = max(min(x + w, columns) - max(x, 0), 0) * max(min(y + h, rows) - max(y, 0), 0)
+        return inside / (w * h)
+
     def _box(self) -> Box:
         height, width = self.base_px[0] * self.scale, self.base_px[1] * self.scale
         return Box.from_centre(*self.centre, width, height)
+
+
+def check_picture(image: Frame) -> None:
+    """Raise `SourceError` unless `image` is a frame: uint8, (rows, columns, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise SourceError(f"frame is {image.dtype} {image.shape}, not uint8 (rows, columns, 3)")
 
 
 def scale_limits(

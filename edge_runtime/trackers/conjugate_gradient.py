@@ -58,6 +58,7 @@ def conjugate_gradient(
         z = [r / m for r, m in zip(residual, precondition, strict=True)]
         rho_before, rho = rho, inner(residual, z)
         if not (0 < rho < math.inf):
+            direction = ()
             break
         if direction:
             beta = (rho - inner(before, z) if state else rho) / rho_before
@@ -68,12 +69,13 @@ def conjugate_gradient(
         product = apply(direction)
         curvature = inner(direction, product)
         if not (0 < curvature < math.inf):
+            direction = ()
             break
         alpha = rho / curvature
         before = residual
         x = [array + alpha * part for array, part in zip(x, direction, strict=True)]
         if step < iterations - 1:
             residual = [r - alpha * p for r, p in zip(residual, product, strict=True)]
-    if state:
+    if state:  # without a direction the next call starts afresh
         state.direction, state.residual, state.rho = direction, before, rho
     return x

@@ -1,7 +1,7 @@
 """ECO's filter of one target: continuous convolution operators, factorised (Danelljan 2017, CVPR, section 3).
 
-Feature blocks of the same grid share one array, their channels behind one another; what belongs to a grid
-is kept in lists with the largest grid first.
+Feature blocks of equally many cells share one array, their channels behind one another; what belongs to
+a grid is kept in lists with the largest grid first.
 """
 
 from __future__ import annotations
@@ -82,21 +82,21 @@ class EcoFilter:
     ) -> None:
         self.config = config
         self._windows = [hann_window(n, n)[..., None] for n in cells]
-        sizes = [odd(n) for n in cells]
-        self.output_size = max(sizes)
-        target_px = math.sqrt(math.floor(base_px[0]) * math.floor(base_px[1]))
+        self.output_size = odd(max(cells))
+        target_px = math.sqrt(max(math.floor(base_px[0]) * math.floor(base_px[1]), 1))
         sigma = target_px * config.label_sigma * self.output_size / support_px
-        self.grids = [self._grid(size, sizes, sigma) for size in sorted(set(sizes), reverse=True)]
+        self.grids = [self._grid(n, cells, sigma) for n in sorted(set(cells), reverse=True)]
         window = quadratic_window(support_px, base_px, config.window_least, config.window_edge)
         kernel = sparse_window_spectrum(window, config.window_least, config.window_threshold)
         self._regularise = SpectralConvolution(kernel)
         self.space = SampleSpace([grid.shape for grid in self.grids], config.samples, config.learning_rate)
         self._state = DirectionState((1 - config.learning_rate) ** config.forgetting)
 
-    def _grid(self, size: int, sizes: Sequence[int], sigma: float) -> Grid:
-        blocks = tuple(b for b, other in enumerate(sizes) if other == size)
+    def _grid(self, cells: int, all_cells: Sequence[int], sigma: float) -> Grid:
+        blocks = tuple(b for b, n in enumerate(all_cells) if n == cells)
         ends = np.cumsum([self.config.channels[b] for b in blocks]).tolist()
         channels = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+        size = odd(cells)
         label = gaussian_series(size, sigma, self.output_size)
         return Grid(size, blocks, channels, interpolation_series(size), label)
 

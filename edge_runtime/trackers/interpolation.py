@@ -19,7 +19,7 @@ def cubic_spline_transform(f: NDArray[np.float64], a: float = BICUBIC_A) -> NDAr
     [12 (1 - cos w) + 6a (1 - cos 2w) - (6 + 8a) w sin w - 2a w sin 2w] * 2 / w^4.
     """
     w = 2 * np.pi * np.asarray(f, np.float64)
-    small = np.abs(w) < 1e-9
+    small = np.abs(w) < 5e-3  # where cancellation would be worse than 1
     w = np.where(small, 1.0, w)
     numerator = 12 * (1 - np.cos(w)) + 6 * a * (1 - np.cos(2 * w))
     numerator -= (6 + 8 * a) * w * np.sin(w) + 2 * a * w * np.sin(2 * w)

@@ -15,7 +15,7 @@ FAMILIES: dict[str, Literal["kcf", "eco", "strcf"]] = {
     "strcf": "strcf",
 }
 
-# What a preset changes in its family's settings; those above are fkcf's, feco's and fdeepstrcf's.
+# What a preset changes in its family's settings, whose defaults are fkcf's, feco's and fdeepstrcf's.
 PRESETS: dict[str, Mapping[str, Any]] = {
     "fkcf": {},
     "kcf": {

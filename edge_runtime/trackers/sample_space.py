@@ -58,13 +58,6 @@ class SampleSpace:
         else:
             self._merge(flat, products, norm)
 
-    def restart(self, sample: Sequence[ComplexArray]) -> None:
-        """Forget everything but this one sample: the first, seen through a new projection."""
-        self.count = 0
-        self.weights[:] = 0
-        self.covariance = SpectralCovariance(self._shapes)
-        self.add(sample)
-
     def _append(self, flat: ComplexArray, products: NDArray[np.float64], norm: float) -> None:
         weight = self.learning_rate if self.count else 1.0
         self._fade(1 - self.learning_rate if self.count else 1.0)

@@ -24,12 +24,10 @@ def crop(frame: Frame, top: int, left: int, rows: int, columns: int) -> Frame:
     # The part inside, at least the nearest row and column; then how much is missing around it.
     y0, y1 = min(max(top, 0), height - 1), max(min(top + rows, height), 1)
     x0, x1 = min(max(left, 0), width - 1), max(min(left + columns, width), 1)
-    y1, x1 = max(y1, y0 + 1), max(x1, x0 + 1)
     inside = frame[y0:y1, x0:x1]
-    if inside.shape[:2] == (rows, columns) and (y0, x0) == (top, left):
+    if inside.shape[:2] == (rows, columns):
         return inside
     above, before = min(max(y0 - top, 0), rows - 1), min(max(x0 - left, 0), columns - 1)
-    inside = inside[: rows - above, : columns - before]
     below, after = rows - above - inside.shape[0], columns - before - inside.shape[1]
     around = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
     return around.reshape(rows, columns, frame.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
@@ -41,7 +39,7 @@ def decimated_patch(frame: Frame, centre: tuple[int, int], side_px: float, outpu
     A sample much larger than the output takes every k-th pixel first, k = floor(side / output - 0.1).
 
     Args:
-        centre: whole pixel.
+        centre: whole pixel; pixel (side + 1) // 2 - 1 of the patch before it is resized.
         side_px: side of the square in frame pixels, rounded after decimation.
     """
     row, column = centre
@@ -62,6 +60,9 @@ def patch_of_size(
 
     Averages when shrinking, interpolates when growing. Which of the two is decided by the new columns
     against the old rows, as in the authors' program.
+
+    Args:
+        centre: whole pixel; pixel (rows // 2 - 1, columns // 2 - 1) of the patch before it is resized.
     """
     patch = crop(frame, centre[0] - rows // 2 + 1, centre[1] - columns // 2 + 1, rows, columns)
     method = cv2.INTER_LINEAR if output[1] > rows else cv2.INTER_AREA

@@ -117,9 +117,9 @@ def triangle(x: FloatArray) -> FloatArray:
 
 
 def parabola_vertex(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Place of the extremum of the parabola through three points; the middle one if they lie on a line."""
+    """Place of the maximum of the parabola through three points, between them; the middle if it has none."""
     left, right = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
     curvature = (right - left) / (x[2] - x[0])
     if not curvature < 0:
         return float(x[1])
-    return float((x[0] + x[1]) / 2 - left / (2 * curvature))
+    return float(np.clip((x[0] + x[1]) / 2 - left / (2 * curvature), x.min(), x.max()))

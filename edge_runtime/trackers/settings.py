@@ -6,8 +6,9 @@ Li 2018 (STRCF), with the values of the authors' programs for CF-VGG's features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from edge_runtime.confidence import ConfidenceConfig
 from edge_runtime.errors import ConfigError
@@ -161,13 +162,14 @@ class EcoConfig:
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
 
     def __post_init__(self) -> None:
-        blocks = len(self.features)
+        one_per_feature("tracker.eco", self.features, pooling=self.pooling, channels=self.channels)
         require(
             "tracker.eco",
             self,
-            features=1 <= blocks <= 8,
-            pooling=len(self.pooling) == blocks and all(1 <= p <= 8 for p in self.pooling),
-            channels=len(self.channels) == blocks and all(1 <= c <= 512 for c in self.channels),
+            features=1 <= len(self.features) <= 8,
+            pooling=all(1 <= p <= 8 for p in self.pooling),
+            # OpenCV, which regularises all channels at once, takes 512 real ones.
+            channels=all(c >= 1 for c in self.channels) and sum(self.channels) <= 256,
             hand_crafted_cell_px=2 <= self.hand_crafted_cell_px <= 16,
             search_scale=1.5 <= self.search_scale <= 8,
             min_area_px=64**2 <= self.min_area_px <= self.max_area_px,
@@ -241,7 +243,7 @@ class StrcfConfig:
             min_area_px=64**2 <= self.min_area_px <= self.max_area_px,
             max_area_px=self.max_area_px <= 512**2,
             label_sigma=0.01 <= self.label_sigma <= 1,
-            window_cells_px=len(self.window_cells_px) == groups and min(self.window_cells_px) > 0,
+            window_cells_px=len(self.window_cells_px) == groups and all(c > 0 for c in self.window_cells_px),
             window_inside=0 < self.window_inside < self.window_outside,
             window_outside=self.window_outside <= 1e6,
             temporal=groups >= 1 and all(mu >= 0 for mu in self.temporal),
@@ -255,8 +257,23 @@ class StrcfConfig:
         )
 
 
-def require(table: str, config: object, **in_range: bool) -> None:
-    """Raise `ConfigError` that names the first setting that is out of range."""
+def require(table: str, config: Any, **in_range: bool) -> None:
+    """Raise `ConfigError` that names the first setting that is not finite, or out of range."""
+    for field_ in fields(config):
+        value = getattr(config, field_.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(math.isfinite(v) for v in numbers if isinstance(v, float)):
+            raise ConfigError(f"{table}.{field_.name} = {value} is not finite")
     for name, good in in_range.items():
         if not good:
             raise ConfigError(f"{table}.{name} = {getattr(config, name)} is out of range")
+
+
+def one_per_feature(table: str, features: tuple[str, ...], **settings: tuple[Any, ...]) -> None:
+    """Raise `ConfigError` if a setting has more or fewer values than there are features."""
+    for name, values in settings.items():
+        if len(values) != len(features):
+            raise ConfigError(
+                f"{table}.{name} = {list(values)} has {len(values)} values for {len(features)} features",
+                fix="give one per feature",
+            )

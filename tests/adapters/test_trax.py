@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime import cli
 from edge_runtime.adapters import trax
 from edge_runtime.adapters.trax import Message, TraxServer, format_message, image_path, parse_message
 from edge_runtime.config import load_config
@@ -104,7 +105,7 @@ def test_a_client_that_is_gone_is_no_error(picture: Path) -> None:
         ('\n@@TRAX:initialize "image:4;4;rgb;AA" "1,2,3,4"\n',
          "TraX line 2: 'image:4;4;rgb;AA' is not a file; send images as file:///…"),
         ('@@TRAX:initialize "file:///no/such.jpg" "1,2,3,4"\n',
-         "/no/such.jpg: cannot be decoded as a picture; check that the file is whole"),
+         "/no/such.jpg: cannot be decoded as a picture; remove or replace it"),
         ('@@TRAX:initialize "file://PICTURE" "1,2,3,4,5,6"\n',
          "TraX line 1: '1,2,3,4,5,6' is not a rectangle; send left,top,width,height"),
         ('@@TRAX:initialize "file://PICTURE" "1,2,nan,4"\n', "box 1,2,nan,4 is not finite"),
@@ -192,12 +193,13 @@ class Loud(ScriptedTracker):
         print("printed"); os.write(1, b"written below Python\\n")
         return result((11, 21, 30, 15.5))
 trax.build_tracker = lambda config: Loud()
-trax.run_app(trax.app, "cfvgg-trax")
+from edge_runtime.cli import main
+main()
 """
     text = request("initialize", picture, "10,20,30,15.5") + request("frame", picture) * 2
     for ending, status in ((request("quit"), 0), ("", 0), ("@@TRAX:nonsense\n", 2)):
         done = subprocess.run(
-            [sys.executable, "-c", code, "--preset", "fkcf"], cwd=ROOT, input=text + ending,
+            [sys.executable, "-c", code, "trax", "--preset", "fkcf"], cwd=ROOT, input=text + ending,
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         lines = done.stdout.splitlines()
@@ -214,12 +216,12 @@ def test_bad_settings_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for options in (["--preset", "feco2"], ["--config", "no.toml"], ["--dtype", "int4"]):
-        monkeypatch.setattr(sys, "argv", ["cfvgg-trax", *options])
+        monkeypatch.setattr(sys, "argv", ["cfvgg-edge", "trax", *options])
         with pytest.raises(SystemExit) as caught:
-            trax.run_app(trax.app, "cfvgg-trax")
+            cli.main()
         out, err = capfd.readouterr()
         assert (caught.value.code, out) == (2, "")
-        assert err.startswith("cfvgg-trax: ")
+        assert err.startswith("cfvgg-edge: ")
         assert err.count("\n") == 1
 
 

@@ -39,9 +39,8 @@ class PlaceFeatures:
     As in a network without padding, the first cells are lost: a level has (size - offset) // stride.
     """
 
-    levels = {"low": (2, 5), "high": (16, 23)}
-
     def __init__(self) -> None:
+        self.levels = {"low": (2, 5), "high": (16, 23)}  # stride, offset
         self.seen: list[Frame] = []
 
     def level(self, name: str) -> LevelInfo:

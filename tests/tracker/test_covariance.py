@@ -85,7 +85,7 @@ def test_hermitian_and_nowhere_negative(shapes):
         assert there == pytest.approx(back, rel=1e-4)
         square = sum(np.vdot(a, b) for a, b in zip(f, covariance.apply(f), strict=True))
         assert square.real > 0
-        assert square.imag == pytest.approx(0, abs=1e-5 * square.real)
+        assert square.imag == pytest.approx(0, abs=1e-5 * float(square.real))
 
 
 def test_scaling_scales_all_weights():

@@ -52,7 +52,8 @@ def arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def track(preset: str, features: FeatureExtractor, folder: Path, count: int | None) -> np.ndarray:
     """Boxes (frames, 4), 0-based; learning goes on whatever the confidence, as in the authors' program."""
-    always = {f"tracker.{FAMILY[preset]}.confidence.uncertain_below": 0.0}
+    switches = ("uncertain_below", "stay_below", "learn_visible_share")
+    always = {f"tracker.{FAMILY[preset]}.confidence.{name}": 0.0 for name in switches}
     tracker = make_tracker(load_config(None, {"tracker.preset": preset} | always), features)
     truth = read_groundtruth(folder / "groundtruth_rect.txt")
     boxes = []

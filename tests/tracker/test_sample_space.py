@@ -170,21 +170,3 @@ def test_taking_in_a_sample_leaves_it_alone_and_keeps_a_copy():
         if seed < 3:
             x[0][:] = 0
             np.testing.assert_array_equal(space.sample(seed)[0], before[0])
-
-
-def test_after_a_restart_it_is_a_new_space():
-    space, fresh = SampleSpace(SHAPES, 8, 0.05), SampleSpace(SHAPES, 8, 0.05)
-    for x in stream(50):
-        space.add(parts(x))
-    first, *others = stream(60, seed=2)
-    space.restart(parts(first))
-    fresh.add(parts(first))
-    assert space.weights.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
-    for x in others:
-        space.add(parts(x))
-        fresh.add(parts(x))
-    np.testing.assert_array_equal(space.weights, fresh.weights)
-    np.testing.assert_array_equal(space._gram, fresh._gram)
-    f = draw(SHAPES, 1)
-    for a, b in zip(space.covariance.apply(f), fresh.covariance.apply(f), strict=True):
-        np.testing.assert_array_equal(a, b)

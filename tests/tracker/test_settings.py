@@ -13,16 +13,8 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.trackers import make_tracker
 from edge_runtime.trackers.eco import EcoTracker
 from edge_runtime.trackers.kcf import KcfTracker
-from edge_runtime.trackers.settings import (
-    FAMILIES,
-    PRESETS,
-    EcoConfig,
-    KcfConfig,
-    PresetName,
-    ScaleFilterConfig,
-    StrcfConfig,
-    with_preset,
-)
+from edge_runtime.trackers.presets import FAMILIES, PRESETS, PresetName, with_preset
+from edge_runtime.trackers.settings import EcoConfig, KcfConfig, ScaleFilterConfig, StrcfConfig
 from edge_runtime.trackers.strcf import StrcfTracker
 
 TABLES: dict[str, type] = {"kcf": KcfConfig, "eco": EcoConfig, "strcf": StrcfConfig}
