@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from edge_runtime.config import TrackerConfig
 
 KCF_MODELS = {
-    "cnn:low": ConfidenceModel(psr_half=5.9, slope=3.6, drop_slope=3.2),
-    "cnn:middle": ConfidenceModel(psr_half=6.6, slope=3.3, drop_slope=2.7),
-    "cnn:conv3": ConfidenceModel(psr_half=11.0, slope=3.2, drop_slope=2.0),
-    "cnn:high": ConfidenceModel(psr_half=11.0, slope=3.2, drop_slope=2.0),
-    "hog": ConfidenceModel(psr_half=6.5, slope=3.2, drop_slope=2.1),
-    "gray": ConfidenceModel(psr_half=6.5, slope=3.2, drop_slope=2.1),
+    "cnn:low": ConfidenceModel(psr_half=5.6, slope=3.5, drop_slope=3.2),
+    "cnn:middle": ConfidenceModel(psr_half=6.5, slope=3.2, drop_slope=2.9),
+    "cnn:conv3": ConfidenceModel(psr_half=8.8, slope=3.5, drop_slope=2.5),
+    "cnn:high": ConfidenceModel(psr_half=8.5, slope=3.1, drop_slope=2.8),
+    "hog": ConfidenceModel(psr_half=6.6, slope=4.0, drop_slope=2.3),
+    "gray": ConfidenceModel(psr_half=6.6, slope=4.0, drop_slope=2.3),
 }
 PRESET_MODELS = {
-    "feco": ConfidenceModel(psr_half=7.8, slope=3.6, drop_slope=3.4),
+    "feco": ConfidenceModel(psr_half=7.8, slope=3.5, drop_slope=3.4),
     "eco-hc": ConfidenceModel(psr_half=6.9, slope=3.8, drop_slope=3.4),
     "fdeepstrcf": ConfidenceModel(psr_half=6.2, slope=4.4, drop_slope=3.4),
     "strcf": ConfidenceModel(psr_half=7.9, slope=3.9, drop_slope=2.9),
