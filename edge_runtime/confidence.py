@@ -30,7 +30,7 @@ class ConfidenceConfig:
     reacquired_above: float = 0.5
     certain_after_frames: int = 2
     lost_after_frames: int = 12
-    stay_below: float = 0.02
+    stay_below: float = 0.002
     learn_visible_share: float = 0.6
 
     def __post_init__(self) -> None:
