@@ -7,23 +7,19 @@ import math
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.base import CorrelationTracker, scale_limits
-from edge_runtime.trackers.blocks import SampleLayout, block_specs, cut_decimated, sample_side
+from edge_runtime.trackers.blocks import block_specs, cut_decimated
 from edge_runtime.trackers.eco_filter import EcoFilter, normalised
 from edge_runtime.trackers.fourier import peak_to_sidelobe_ratio
 from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak
+from edge_runtime.trackers.sampled import SampledTracker
 from edge_runtime.trackers.scale_filter import ScaleFilter
 from edge_runtime.trackers.series import column_weights, frequencies, sample
 from edge_runtime.trackers.settings import EcoConfig
 from edge_runtime.types import FloatArray, Frame
 
 
-class EcoTracker(CorrelationTracker):
-    """A `Tracker`; see `EcoConfig`.
-
-    Args:
-        extractor: the network's features; None if no block needs them.
-        table: colour names, see `colour.load_colour_names`; None if no block needs them.
+class EcoTracker(SampledTracker):
+    """A `Tracker`; see `EcoConfig` and `SampledTracker`.
 
     Raises:
         ConfigError: a block has more output than input channels, or what it needs is missing.
@@ -36,12 +32,11 @@ class EcoTracker(CorrelationTracker):
         confidence: ConfidenceModel,
         table: FloatArray | None = None,
     ) -> None:
-        super().__init__(config.confidence, confidence)
-        self.config, self._extractor, self._table = config, extractor, table
-        self._specs = block_specs(
-            config.features, config.pooling, config.hand_crafted_cell_px, extractor, table
-        )
-        for spec, channels in zip(self._specs, config.channels, strict=True):
+        cell_px = config.hand_crafted_cell_px
+        specs = block_specs(config.features, config.pooling, cell_px, extractor, table)
+        super().__init__(config, specs, extractor, confidence, table)
+        self.config = config
+        for spec, channels in zip(specs, config.channels, strict=True):
             if channels > spec.channels:
                 raise ConfigError(
                     f"tracker.eco.channels = {channels} for {spec.name}, which has {spec.channels}",
@@ -50,19 +45,7 @@ class EcoTracker(CorrelationTracker):
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         config = self.config
-        side_px, self.scale = sample_side(
-            target_px, config.search_scale, (config.min_area_px, config.max_area_px)
-        )
-        self.base_px = target_px[0] / self.scale, target_px[1] / self.scale
-        self._layout = layout = SampleLayout(
-            self._specs,
-            side_px,
-            cells="odd",
-            cut=cut_decimated,
-            extractor=self._extractor,
-            table=self._table,
-        )
-        self._limits = scale_limits(config.scale.step, layout.support_px, self.base_px, frame.shape)
+        layout = self._lay_out(frame, target_px, scale_step=config.scale.step, cells="odd", cut=cut_decimated)
         self._filter = EcoFilter(config, layout.cells, layout.support_px, self.base_px)
         self._exclude_cells = self._sidelobe_margin(layout.support_px, self._filter.output_size)
         self._frequencies = frequencies(self._filter.output_size)
@@ -87,11 +70,10 @@ class EcoTracker(CorrelationTracker):
             found = find_peak(evaluate, response, self.config.newton_iterations)
             psr = peak_to_sidelobe_ratio(response[0], self._exclude_cells)
         px_per_cell = self._layout.support_px / self._filter.output_size * self.scale
-        self.centre = at[0] + found.displacement[0] * px_per_cell, at[1] + found.displacement[1] * px_per_cell
+        self._move(at, found.displacement, px_per_cell)
         self._sampled = at, self.scale
         with self._stage("scale"):
-            factor = self._scale_filter.locate(frame, self.centre, self.scale)
-        self.scale = min(max(self.scale * factor, self._limits[0]), self._limits[1])
+            self._rescale(self._scale_filter.locate(frame, self.centre, self.scale))
         return psr
 
     def _learn(self, frame: Frame) -> None:

@@ -162,11 +162,11 @@ class EcoConfig:
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
 
     def __post_init__(self) -> None:
+        require("tracker.eco", self, features=1 <= len(self.features) <= 8)
         one_per_feature("tracker.eco", self.features, pooling=self.pooling, channels=self.channels)
         require(
             "tracker.eco",
             self,
-            features=1 <= len(self.features) <= 8,
             pooling=all(1 <= p <= 8 for p in self.pooling),
             # OpenCV, which regularises all channels at once, takes 512 real ones.
             channels=all(c >= 1 for c in self.channels) and sum(self.channels) <= 256,

@@ -12,21 +12,17 @@ from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.admm import AdmmProblem, solve
-from edge_runtime.trackers.base import CorrelationTracker, scale_limits
-from edge_runtime.trackers.blocks import SampleLayout, block_specs, cut_rounded, sample_side
+from edge_runtime.trackers.blocks import block_specs, cut_rounded
 from edge_runtime.trackers.fourier import gaussian_label, peak_to_sidelobe_ratio, rfft2
 from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak
 from edge_runtime.trackers.regularisation import target_window
+from edge_runtime.trackers.sampled import SampledTracker
 from edge_runtime.trackers.settings import StrcfConfig
 from edge_runtime.types import ComplexArray, FloatArray, Frame
 
 
-class StrcfTracker(CorrelationTracker):
-    """A `Tracker`; see `StrcfConfig`.
-
-    Args:
-        extractor: the network's features; None if no block needs them.
-        table: colour names, see `colour.load_colour_names`; None if no block needs them.
+class StrcfTracker(SampledTracker):
+    """A `Tracker`; see `StrcfConfig` and `SampledTracker`.
 
     Raises:
         ConfigError: settings per group do not fit the features, or what they need is missing.
@@ -39,11 +35,10 @@ class StrcfTracker(CorrelationTracker):
         confidence: ConfidenceModel,
         table: FloatArray | None = None,
     ) -> None:
-        super().__init__(config.confidence, confidence)
-        self.config, self._extractor, self._table = config, extractor, table
         pooling = (1,) * len(config.features)
         specs = block_specs(config.features, pooling, config.hand_crafted_cell_px, extractor, table)
-        self._specs = specs
+        super().__init__(config, specs, extractor, confidence, table)
+        self.config = config
         self._cells_px = sorted({spec.cell_px for spec in specs})
         self._groups = [[b for b, s in enumerate(specs) if s.cell_px == cell] for cell in self._cells_px]
         if len(self._groups) != len(config.temporal):
@@ -56,20 +51,8 @@ class StrcfTracker(CorrelationTracker):
         self._factors = [config.scale_step**k for k in range(-half, half + 1)]
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
-        config = self.config
-        side_px, self.scale = sample_side(
-            target_px, config.search_scale, (config.min_area_px, config.max_area_px)
-        )
-        self.base_px = target_px[0] / self.scale, target_px[1] / self.scale
-        self._layout = layout = SampleLayout(
-            self._specs,
-            side_px,
-            cells="more",
-            cut=cut_rounded,
-            extractor=self._extractor,
-            table=self._table,
-        )
-        self._limits = scale_limits(config.scale_step, layout.support_px, self.base_px, frame.shape)
+        step = self.config.scale_step
+        layout = self._lay_out(frame, target_px, scale_step=step, cells="more", cut=cut_rounded)
         self._sizes = [layout.support_px // cell for cell in self._cells_px]
         self._output_size = self._sizes[0]
         self._exclude_cells = self._sidelobe_margin(layout.support_px, self._output_size)
@@ -110,8 +93,8 @@ class StrcfTracker(CorrelationTracker):
             psr = peak_to_sidelobe_ratio(response[found.scale], self._exclude_cells)
         factor = self._factors[found.scale]
         px_per_cell = self._layout.support_px / size * self.scale * factor
-        self.centre = at[0] + found.displacement[0] * px_per_cell, at[1] + found.displacement[1] * px_per_cell
-        self.scale = min(max(self.scale * factor, self._limits[0]), self._limits[1])
+        self._move(at, found.displacement, px_per_cell)
+        self._rescale(factor)
         return psr
 
     def _learn(self, frame: Frame) -> None:

@@ -17,8 +17,8 @@ from edge_runtime.features import FeatureExtractor
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.trackers import make_tracker
 from edge_runtime.types import Box
-from tests.tracker import authors_arithmetic
 
+authors_arithmetic = pytest.importorskip("tests.tracker.authors_arithmetic", reason="needs the export extra")
 torch_features = pytest.importorskip("export.torch_features", reason="needs the export extra")
 matconvnet = pytest.importorskip("export.matconvnet", reason="needs the export extra")
 

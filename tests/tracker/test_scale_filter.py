@@ -54,10 +54,17 @@ def test_sampled_sizes_span_the_interpolated_ones():
 
 
 @pytest.mark.parametrize("points", [(0.0, 1.0, 2.0), (0.9, 1.0, 1.3), (1.0, 1.2, 0.5)])
-def test_parabola_vertex_of_a_parabola_is_its_top(points):
+def test_parabola_vertex_of_a_parabola_is_its_top_where_it_lies_between_the_points(points):
     x = np.array(points)
-    for top in (0.97, 1.04, 1.5):
-        assert parabola_vertex(x, 7 - 3 * (x - top) ** 2) == pytest.approx(top)
+    for top in (0.97, 1.04, 1.5, 0.1):
+        nearest = min(max(top, x.min()), x.max())
+        assert parabola_vertex(x, 7 - 3 * (x - top) ** 2) == pytest.approx(nearest)
+
+
+def test_parabola_vertex_of_a_line_stays_between_its_points():
+    assert 0.9 <= parabola_vertex(np.array([0.9, 1, 1.1]), np.array([1.0, 2, 3])) <= 1.1
+    wrapped = parabola_vertex(1.02 ** np.array([15.0, 16, -16]), np.array([0.9583, 1, 0]))
+    assert 1.02**-16 <= wrapped <= 1.02**16
 
 
 @pytest.mark.parametrize("y", [(1, 1, 1), (3, 1, 3), (np.nan, 1, 2)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from typing import Any, get_args
 
 import pytest
@@ -195,4 +196,14 @@ def refused(table: str, kind: type, setting: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError) as caught:
             kind(**{setting: value})
-        assert str(caught.value) == f"{table}.{setting} = {value} is out of range"
+        numbers = value if isinstance(value, tuple) else (value,)
+        finite = all(math.isfinite(v) for v in numbers if isinstance(v, float))
+        wrong = "out of range" if finite else "not finite"
+        too_many = (
+            ""
+            if not isinstance(value, tuple)
+            else f"{table}.{setting} = {list(value)} has {len(value)} values"
+        )
+        assert str(caught.value) == f"{table}.{setting} = {value} is {wrong}" or (
+            too_many and str(caught.value).startswith(too_many)
+        )
