@@ -167,7 +167,7 @@ def test_a_failure_leaves_the_others_alone(
     assert main(arguments(root, out), CountingBuilder()) == 1
     error = capsys.readouterr().err
     assert f"ope: kcf, dev/Narrow: ZeroDivisionError: too narrow; traceback in {out / 'errors.log'}" in error
-    assert "0003.jpg: cannot be decoded as a picture; complete the download" in error
+    assert "0003.jpg: cannot be decoded as a picture; remove or replace it" in error
     assert "in init" in (out / "errors.log").read_text()
     assert "(2 of 4)" in (out / "table.md").read_text()
     shutil.rmtree(root / "dev" / "Narrow")
