@@ -14,7 +14,7 @@ from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.colour import colour_names, grey
 from edge_runtime.trackers.hog import CHANNELS as HOG_CHANNELS
 from edge_runtime.trackers.hog import hog
-from edge_runtime.trackers.sampling import decimated_patch, patch_of_size, round_half_up
+from edge_runtime.trackers.sampling import patch_of_size, round_half_up
 from edge_runtime.types import FloatArray, Frame
 
 HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
@@ -55,8 +55,8 @@ def block_specs(
     """Blocks for a tracker's `features` setting.
 
     Raises:
-        ConfigError: an unknown name, a level that the network has not, no network for one, or no table for
-            colour names.
+        ConfigError: an unknown name, a level that the network has not, no network for one, no table for
+            colour names, or pooling of what is not the network's.
     """
     return [_block_spec(n, p, cell_px, extractor, table) for n, p in zip(names, pooling, strict=True)]
 
@@ -64,6 +64,8 @@ def block_specs(
 def _block_spec(
     name: str, pooling: int, cell_px: int, extractor: FeatureExtractor | None, table: FloatArray | None
 ) -> BlockSpec:
+    if pooling != 1 and not name.startswith(CNN_PREFIX):
+        raise ConfigError(f"feature {name!r} cannot be pooled", fix="use 1, and set hand_crafted_cell_px")
     if name == "cn":
         if table is None:
             raise ConfigError("feature 'cn' needs a table of colour names", fix="set tracker.colour_names")
@@ -90,7 +92,7 @@ class SampleLayout:
         side_px: wanted side of the sample at a scale of 1.
         cells: how the sample grows from that: until the deepest map has one cell more ("more"), or one or
             two more and an odd number ("odd").
-        cut: `cut_decimated` (ECO) or `cut_rounded` (STRCF).
+        cut: `sampling.decimated_patch` (ECO) or `cut_rounded` (STRCF).
         table: colour names, see `colour.load_colour_names`.
     """
 
@@ -151,11 +153,6 @@ class SampleLayout:
             return grey(patches, spec.cell_px)
         assert self._table is not None  # the tracker saw to it
         return colour_names(patches, self._table, spec.cell_px)
-
-
-def cut_decimated(frame: Frame, centre: tuple[int, int], side_px: float, output_px: int) -> Frame:
-    """ECO's way, see `sampling.decimated_patch`."""
-    return decimated_patch(frame, centre, side_px, output_px)
 
 
 def cut_rounded(frame: Frame, centre: tuple[int, int], side_px: float, output_px: int) -> Frame:

@@ -7,11 +7,12 @@ import math
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.blocks import block_specs, cut_decimated
+from edge_runtime.trackers.blocks import block_specs
 from edge_runtime.trackers.eco_filter import EcoFilter, normalised
 from edge_runtime.trackers.fourier import peak_to_sidelobe_ratio
 from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak
 from edge_runtime.trackers.sampled import SampledTracker
+from edge_runtime.trackers.sampling import decimated_patch
 from edge_runtime.trackers.scale_filter import ScaleFilter
 from edge_runtime.trackers.series import column_weights, frequencies, sample
 from edge_runtime.trackers.settings import EcoConfig
@@ -45,7 +46,9 @@ class EcoTracker(SampledTracker):
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         config = self.config
-        layout = self._lay_out(frame, target_px, scale_step=config.scale.step, cells="odd", cut=cut_decimated)
+        layout = self._lay_out(
+            frame, target_px, scale_step=config.scale.step, cells="odd", cut=decimated_patch
+        )
         self._filter = EcoFilter(config, layout.cells, layout.support_px, self.base_px)
         self._exclude_cells = self._sidelobe_margin(layout.support_px, self._filter.output_size)
         self._frequencies = frequencies(self._filter.output_size)

@@ -15,7 +15,6 @@ from edge_runtime.trackers.blocks import (
     SampleLayout,
     block_specs,
     central_cells,
-    cut_decimated,
     cut_rounded,
     grown,
     hand_crafted_side,
@@ -67,7 +66,7 @@ class PlaceFeatures:
 def layout(
     names: list[str], pooling: list[int], side_px: float, network: PlaceFeatures | None, **options: object
 ) -> SampleLayout:
-    chosen = {"cells": "odd", "cut": cut_decimated, "table": TABLE, **options}
+    chosen = {"cells": "odd", "cut": decimated_patch, "table": TABLE, **options}
     specs = block_specs(names, pooling, 4, network, TABLE)
     return SampleLayout(specs, side_px, extractor=network, **chosen)
 
@@ -175,7 +174,7 @@ def test_central_cells_are_averaged_as_loops_do(size: int, cells: int, pooling: 
 
 
 CUTS: list[tuple[Cutter, Callable[[int, float], Frame]]] = [
-    (cut_decimated, lambda px, scale: decimated_patch(FRAME, CENTRE, px * scale, px)),
+    (decimated_patch, lambda px, scale: decimated_patch(FRAME, CENTRE, px * scale, px)),
     (
         cut_rounded,
         lambda px, scale: patch_of_size(
@@ -269,3 +268,9 @@ def test_what_is_missing_or_unknown_is_said_in_one_line(
     with pytest.raises(ConfigError) as caught:
         block_specs(["hog", name], [1, 1], 4, network, None)
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("name", ["hog", "gray", "cn"])
+def test_what_is_not_the_networks_cannot_be_pooled(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"feature '{name}' cannot be pooled; use 1"):
+        block_specs([name], [2], 4, None, TABLE)
