@@ -36,6 +36,7 @@ parity: $(READY) ## fECO and fDeepSTRCF against the authors' own tracks, with th
 	  $(BIN)/python -m benchmarks.golden --golden $(DATA)/golden/$${pair#*:} --sequences $(DATA)/sequences/dev \
 	    --boxes build/parity/boxes/$${pair%:*}_authors_float32_always/dev --out build/parity/$${pair%:*}; \
 	done
+	CFVGG_SLOW=1 CFVGG_DATA=$(DATA) $(BIN)/python -m pytest tests/tracker/test_parity.py
 
 clean: ## everything that these targets made
 	rm -rf $(VENV) demo build *.egg-info

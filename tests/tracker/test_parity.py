@@ -6,6 +6,7 @@ The whole of it is `make parity`; these are the beginnings of all tracks and two
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,25 @@ def test_whole_tracks_overlap_with_exact_arithmetic(
         evaluate({i: Box(*b) for i, b in enumerate(rows)}, truth) for rows in (boxes, theirs)
     )
     assert ours.success_auc == pytest.approx(golden_score.success_auc, abs=0.015)
+
+
+@pytest.mark.skipif(os.environ.get("CFVGG_SLOW") != "1", reason="takes minutes; run it with CFVGG_SLOW=1")
+@pytest.mark.parametrize("preset", GOLDEN)
+def test_whole_tracks_are_the_authors_with_their_arithmetic(
+    preset: str, shared_data: Path, authors_network: FeatureExtractor, arithmetic: None
+) -> None:
+    overlaps, scores = [], []
+    for sequence in SEQUENCES:
+        folder = shared_data / "sequences" / "dev" / sequence
+        truth = read_groundtruth(folder / "groundtruth_rect.txt")
+        boxes, theirs = track(preset, authors_network, folder, None), golden(shared_data, preset, sequence)
+        overlaps.append(iou(boxes, theirs)[iou(theirs, truth.boxes) > 0.5].mean())
+        scores.append(
+            [
+                evaluate({i: Box(*b) for i, b in enumerate(rows)}, truth).success_auc
+                for rows in (boxes, theirs)
+            ]
+        )
+    assert min(overlaps) > 0.95
+    ours, golden_score = np.mean(scores, 0)
+    assert ours == pytest.approx(golden_score, abs=0.005)
