@@ -11,11 +11,11 @@ import numpy as np
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
+from edge_runtime.types import FloatArray, Frame
 from tests.oracle.colour import colour_names, grey
 from tests.oracle.hog import CHANNELS as HOG_CHANNELS
 from tests.oracle.hog import hog
 from tests.oracle.sampling import patch_of_size, round_half_up
-from edge_runtime.types import FloatArray, Frame
 
 HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
 CNN_PREFIX = "cnn:"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.oracle.series import centre_slices
 from edge_runtime.types import ComplexArray
+from tests.oracle.series import centre_slices
 
 
 class SpectralCovariance:

@@ -7,6 +7,8 @@ import math
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
+from edge_runtime.trackers.settings import EcoConfig
+from edge_runtime.types import FloatArray, Frame
 from tests.oracle.blocks import block_specs
 from tests.oracle.eco_filter import EcoFilter, normalised
 from tests.oracle.fourier import peak_to_sidelobe_ratio
@@ -15,8 +17,6 @@ from tests.oracle.sampled import SampledTracker
 from tests.oracle.sampling import decimated_patch
 from tests.oracle.scale_filter import ScaleFilter
 from tests.oracle.series import column_weights, frequencies, sample
-from edge_runtime.trackers.settings import EcoConfig
-from edge_runtime.types import FloatArray, Frame
 
 
 class EcoTracker(SampledTracker):

@@ -15,9 +15,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from edge_runtime.trackers.interpolation import interpolation_series
+from edge_runtime.trackers.settings import EcoConfig
+from edge_runtime.types import ComplexArray, FloatArray
 from tests.oracle.conjugate_gradient import DirectionState, Vector, conjugate_gradient
 from tests.oracle.fourier import hann_window
-from edge_runtime.trackers.interpolation import interpolation_series
 from tests.oracle.joint_training import JointProblem, inner_product, train_jointly
 from tests.oracle.regularisation import (
     SpectralConvolution,
@@ -33,8 +35,6 @@ from tests.oracle.series import (
     shift_factors,
     to_series,
 )
-from edge_runtime.trackers.settings import EcoConfig
-from edge_runtime.types import ComplexArray, FloatArray
 
 T = TypeVar("T", np.float32, np.complex64)
 

@@ -14,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.types import ComplexArray, FloatArray
 from tests.oracle.conjugate_gradient import Vector, conjugate_gradient
 from tests.oracle.regularisation import SpectralConvolution
 from tests.oracle.series import centre_slices, symmetrise
-from edge_runtime.types import ComplexArray, FloatArray
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.base import MIN_TARGET_PX, CorrelationTracker
+from edge_runtime.trackers.settings import KcfConfig
+from edge_runtime.types import ComplexArray, FloatArray, Frame
 from tests.oracle.blocks import BlockSpec, block_specs
 from tests.oracle.colour import grey
 from tests.oracle.fourier import (
@@ -26,8 +28,6 @@ from tests.oracle.fourier import (
 )
 from tests.oracle.hog import hog
 from tests.oracle.patches import sample_scales
-from edge_runtime.trackers.settings import KcfConfig
-from edge_runtime.types import ComplexArray, FloatArray, Frame
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
 INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tests.oracle.sampling import resized
 from edge_runtime.types import Frame
+from tests.oracle.sampling import resized
 
 
 def sample_patch(frame: Frame, centre: tuple[float, float], side_px: float, output_px: int) -> Frame:

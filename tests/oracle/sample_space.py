@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.oracle.covariance import SpectralCovariance
 from edge_runtime.types import ComplexArray
+from tests.oracle.covariance import SpectralCovariance
 
 
 class SampleSpace:

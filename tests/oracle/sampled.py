@@ -8,9 +8,9 @@ from typing import Literal
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.base import CorrelationTracker, scale_limits
-from tests.oracle.blocks import BlockSpec, Cutter, SampleLayout, sample_side
 from edge_runtime.trackers.settings import EcoConfig, StrcfConfig
 from edge_runtime.types import FloatArray, Frame
+from tests.oracle.blocks import BlockSpec, Cutter, SampleLayout, sample_side
 
 
 class SampledTracker(CorrelationTracker, abc.ABC):

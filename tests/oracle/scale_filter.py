@@ -10,10 +10,10 @@ import scipy.fft
 import scipy.linalg
 from numpy.typing import NDArray
 
-from tests.oracle.hog import hog
-from tests.oracle.sampling import patch_of_size
 from edge_runtime.trackers.settings import ScaleFilterConfig
 from edge_runtime.types import ComplexArray, FloatArray, Frame
+from tests.oracle.hog import hog
+from tests.oracle.sampling import patch_of_size
 
 HOG_CELL_PX = 4
 LEAST_MODEL_PX = 8

@@ -11,14 +11,14 @@ import scipy.fft
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
+from edge_runtime.trackers.settings import StrcfConfig
+from edge_runtime.types import ComplexArray, FloatArray, Frame
 from tests.oracle.admm import AdmmProblem, solve
 from tests.oracle.blocks import block_specs, cut_rounded
 from tests.oracle.fourier import gaussian_label, peak_to_sidelobe_ratio, rfft2
 from tests.oracle.localisation import SeriesEvaluator, find_peak
 from tests.oracle.regularisation import target_window
 from tests.oracle.sampled import SampledTracker
-from edge_runtime.trackers.settings import StrcfConfig
-from edge_runtime.types import ComplexArray, FloatArray, Frame
 
 
 class StrcfTracker(SampledTracker):
