@@ -3,10 +3,10 @@
     python -m benchmarks.arm_cost --kernels rfft2:50:32
     python -m benchmarks.arm_cost --presets feco fdeepstrcf fkcf --bundle build/ours --out costs.json
 
-A Debian 12 for arm64 is unpacked into build/ at the first call, the core compiled for it as `make wheels` does,
-and qemu-user runs the trackers with a plugin that counts (`arm_counter.c`). Counts repeat to a few thousandths.
-The times in the report are ESTIMATES, instructions over an assumed clock and an assumed range of instructions
-a cycle (`CPUS`), never calibrated on a board: use them to compare, not to promise.
+A Debian 12 for arm64 is unpacked into build/ at the first call, the core compiled for it as `make wheels`
+does, and qemu-user runs the trackers with a plugin that counts (`arm_counter.c`). Counts repeat to a few
+thousandths. The times in the report are ESTIMATES, instructions over an assumed clock and an assumed range of
+instructions a cycle (`CPUS`), never calibrated on a board: use them to compare, not to promise.
 """
 
 from __future__ import annotations
