@@ -11,7 +11,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check vot-check parity clean
+.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize vot-check parity clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -30,6 +30,15 @@ stubs: $(READY) ## what mypy knows of the core
 
 pins-check: ## every pinned set in an environment of its own: pip check, edge tests, a model invoked
 	bash .ci/pins-check
+
+wheels: ## x86-64 and arm64, for Python 3.11 and for 3.12 and later, into build/wheels/
+	bash .ci/wheels
+
+arm64-check: wheels ## the arm64 wheels under emulation: the core's tests, trackers on three processors
+	bash .ci/arm64-check 3.11 3.13
+
+sanitize: $(READY) ## the core's tests under the address and undefined-behaviour sanitizers
+	bash .ci/sanitize
 
 vot-check: ## the official VOT and GOT-10k toolkits run our trackers, in environments of their own
 	bash .ci/vot-check
