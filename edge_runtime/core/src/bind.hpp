@@ -5,6 +5,7 @@
 
 namespace cfvgg {
 
+void bind_eco(nanobind::module_& m);
 void bind_fft(nanobind::module_& m);
 
 }  // namespace cfvgg

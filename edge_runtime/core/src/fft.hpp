@@ -6,6 +6,7 @@
 // tracks fix the grids).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>

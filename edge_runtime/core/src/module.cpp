@@ -15,5 +15,6 @@ NB_MODULE(CFVGG_CORE, m) {
     return levels;
   });
 #endif
+  cfvgg::bind_eco(m);
   cfvgg::bind_fft(m);
 }
