@@ -96,6 +96,10 @@ void bind_eco(nb::module_& m) {
                           const nb::dict& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
       .def("learn_first", &learn_first)
       .def("series", [](EcoFilter& self, const std::vector<MapsIn>& maps) { self.series(views(self, maps)); })
+      .def("locate", [](EcoFilter& self, int newton_iterations, int exclude_cells) {
+        const Found found = self.locate(newton_iterations, exclude_cells);
+        return std::make_tuple(found.down, found.across, found.psr);
+      })
       .def("remember", &EcoFilter::remember)
       .def("train", &EcoFilter::train)
       .def("copy_sample", [](EcoFilter& self, int grid, FloatOut<4> out) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "joint_training.hpp"
+#include "response.hpp"
 #include "sample_space.hpp"
 #include "series.hpp"
 
@@ -48,7 +49,8 @@ class EcoFilter {
   EcoFilter(std::vector<EcoGrid> grids, std::vector<EcoBlock> blocks, const EcoNumbers& numbers,
             Regularisation regularise)
       : grids_(std::move(grids)), blocks_(std::move(blocks)), n_(numbers), regularise_(std::move(regularise)),
-        space_(shapes(), numbers.samples, numbers.learning_rate), shift_(grids_[0].shape.size) {
+        space_(shapes(), numbers.samples, numbers.learning_rate), shift_(grids_[0].shape.size),
+        response_(grids_[0].shape.size, 1, Response::Rows::kCentred, 1.0f) {
     const std::size_t floats = space_.moments().floats();
     for (Floats* buffer : {&sample_, &newest_, &f_, &direction_, &residual_, &before_, &product_, &target_}) {
       *buffer = Floats(floats);
@@ -95,14 +97,14 @@ class EcoFilter {
     }
   }
 
-  // Scores of sample(): sum over all channels of x f, (size, columns, 2) of the largest grid; re(r)[c] and im(r)[c].
-  template <class Planes>
-  void respond(Planes& planes) {
+  // Where the response to sample() is highest: the scores are sums over all channels of x f.
+  Found locate(int newton_iterations, int exclude_cells) {
     const SeriesShape& largest = grids_[0].shape;
     for (std::size_t g = 0; g < grids_.size(); g++) {
       const SeriesShape& s = grids_[g].shape;
       const int shift = (largest.size - s.size) / 2;
       for (int r = 0; r < s.size; r++) {
+        float *score_re = response_.re(0, r + shift), *score_im = response_.im(0, r + shift);
         for (int c = 0; c < s.columns; c++) {
           const float *x = &sample_[start(g) + s.at(r, c)], *f = &f_[start(g) + s.at(r, c)];
           V re = V{}, im = V{};
@@ -111,12 +113,12 @@ class EcoFilter {
             re += xr * fr - xi * fi;
             im += xr * fi + xi * fr;
           }
-          float &a = planes.re(r + shift)[c], &b = planes.im(r + shift)[c];
-          a = (g ? a : 0.0f) + sum(re);
-          b = (g ? b : 0.0f) + sum(im);
+          score_re[c] = (g ? score_re[c] : 0.0f) + sum(re);
+          score_im[c] = (g ? score_im[c] : 0.0f) + sum(im);
         }
       }
     }
+    return response_.locate(newton_iterations, exclude_cells);
   }
 
   // Take sample() into memory, moved so that the target is at its centre; radians of the sample's period.
@@ -345,6 +347,7 @@ class EcoFilter {
   Regularisation regularise_;
   SampleSpace space_;
   Shift shift_;
+  Response response_;
   std::vector<Floats> projections_;
   Floats sample_, newest_, f_, direction_, residual_, before_, product_, target_, energy_, inverse_;
   double rho_ = 1;

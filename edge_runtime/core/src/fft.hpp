@@ -210,7 +210,7 @@ class Fft {
     }
   }
 
-  static constexpr int kMostOdd = 31;
+  static constexpr int kMostOdd = 127;
 
   int n_, largest_ = 1;
   std::vector<int> factors_;
