@@ -17,5 +17,6 @@ NB_MODULE(CFVGG_CORE, m) {
   });
   cfvgg::bind_eco(m);
   cfvgg::bind_fft(m);
+  cfvgg::bind_maps(m);
   cfvgg::bind_response(m);
 }
