@@ -75,14 +75,10 @@ class EcoFilter {
   void learn_first(const std::vector<Maps>& maps, const std::vector<const float*>& projections, double down,
                    double across) {
     std::vector<JointBlock> joint;
-    int channels_in = 0;
-    for (const EcoBlock& b : blocks_) channels_in += b.channels_in;
-    for (std::size_t i = 0; i < blocks_.size(); i++) {
-      joint.push_back(joint_block(blocks_[i], maps[i], projections[i], channels_in, down, across));
-    }
+    for (std::size_t g = 0; g < grids_.size(); g++) joint.push_back(joint_block(g, maps, projections, down, across));
     JointTraining(joint, regularise_, static_cast<float>(n_.projection_regularisation))
         .run(n_.first_gauss_newton, n_.first_iterations);
-    for (std::size_t i = 0; i < blocks_.size(); i++) adopt(blocks_[i], joint[i], projections_[i]);
+    for (std::size_t g = 0; g < grids_.size(); g++) adopt(g, joint[g]);
     space_.add(newest_.data());
   }
 
@@ -220,73 +216,88 @@ class EcoFilter {
     }
   }
 
-  JointBlock joint_block(const EcoBlock& b, const Maps& m, const float* projection, int channels_in, double down,
-                         double across) {
-    EcoGrid& grid = grids_[b.grid];
-    const SeriesShape in(grid.cells, b.channels_in), out(grid.cells, b.channels_out);
+  JointBlock joint_block(std::size_t g, const std::vector<Maps>& maps, const std::vector<const float*>& projections,
+                         double down, double across) {
+    EcoGrid& grid = grids_[g];
+    int channels_in = 0;
+    for (const EcoBlock& b : blocks_) channels_in += b.grid == static_cast<int>(g) ? b.channels_in : 0;
+    const SeriesShape in(grid.cells, channels_in), &out = grid.shape;
     JointBlock joint(in, out, grid.label.data());
-    Floats maps(static_cast<std::size_t>(grid.cells) * grid.cells * in.stored), dft(grid.fft.floats(in.stored));
-    const float factor = normalising(m, grid.cells, b.channels_in);
-    for (int r = 0; r < grid.cells; r++) {
-      for (int c = 0; c < grid.cells; c++) {
-        const float* p = m.data + r * m.row_floats + c * m.column_floats;
-        float* o = &maps[(static_cast<std::size_t>(r) * grid.cells + c) * in.stored];
-        for (int i = 0; i < b.channels_in; i++) o[i] = factor * p[i];
+    Floats stacked(static_cast<std::size_t>(grid.cells) * grid.cells * in.stored), dft(grid.fft.floats(in.stored));
+    for (std::size_t i = 0, first = 0; i < blocks_.size(); i++) {
+      const EcoBlock& b = blocks_[i];
+      if (b.grid != static_cast<int>(g)) continue;
+      copy_normalised(maps[i], grid.cells, b.channels_in, in.stored, &stacked[first]);
+      for (int row = 0; row < b.channels_in; row++) {
+        for (int column = 0; column < b.channels_out; column++) {
+          const std::size_t at = (first + row) * out.stored + b.first + column;
+          joint.projection[at] = projections[i][row * b.channels_out + column];
+          joint.allowed[at] = 1;
+        }
       }
+      first += b.channels_in;
     }
-    grid.fft.forward(maps.data(), in.stored, grid.window.data(), dft.data());
+    grid.fft.forward(stacked.data(), in.stored, grid.window.data(), dft.data());
     to_series(dft.data(), grid.cells, in, grid.interpolation.data(), joint.x.data());
     shift_.set(in, down, across);
     shift_.apply(in, joint.x.data(), joint.x.data());
-    for (int i = 0; i < b.channels_in; i++) {
-      for (int j = 0; j < b.channels_out; j++) {
-        joint.projection[static_cast<std::size_t>(i) * out.stored + j] = projection[i * b.channels_out + j];
-      }
-    }
-    joint.project(joint.projection.data(), joint.projected.data());
-    double label_energy = 0;
-    for (std::size_t k = 0; k < static_cast<std::size_t>(out.frequencies()); k++) {
-      const float* p = &joint.projected[k * 2 * out.stored];
-      float* e = &energy_[start(b.grid) / 2 + k * grid.shape.stored + b.first];
-      for (int j = 0; j < b.channels_out; j++) e[j] = p[j] * p[j] + p[out.stored + j] * p[out.stored + j];
-      invert(e, b.channels_out, &joint.inverse_precondition[k * out.stored]);
-      label_energy += static_cast<double>(grid.label[k]) * grid.label[k];
-    }
-    joint.projection_inverse_precondition = static_cast<float>(
-        1 / (n_.precondition_projection * (2 * label_energy / channels_in + n_.projection_regularisation)));
+    precondition_joint(g, joint);
     return joint;
   }
 
-  // 1 / M for the channels of one block at one frequency, from their mean energies.
-  void invert(const float* energy, int channels, float* out) const {
-    const float data = static_cast<float>(n_.precondition_data);
-    const float reg = static_cast<float>(n_.precondition_regularisation);
-    float mean = 0;
-    for (int j = 0; j < channels; j++) mean += energy[j];
-    mean /= channels;
-    for (int j = 0; j < channels; j++) {
-      const float mixed = data * energy[j] + (1 - data) * mean;
-      out[j] = 1 / ((1 - reg) * mixed + reg * static_cast<float>(n_.window_energy));
+  static void copy_normalised(const Maps& m, int cells, int channels, int stored, float* out) {
+    const float factor = normalising(m, cells, channels);
+    for (int r = 0; r < cells; r++) {
+      for (int c = 0; c < cells; c++, out += stored) {
+        const float* p = m.data + r * m.row_floats + c * m.column_floats;
+        for (int i = 0; i < channels; i++) out[i] = factor * p[i];
+      }
     }
   }
 
-  void adopt(const EcoBlock& b, JointBlock& joint, Floats& projection) {
-    const SeriesShape &s = grids_[b.grid].shape, &own = joint.shape();
-    for (int i = 0; i < b.channels_in; i++) {
-      for (int j = 0; j < b.channels_out; j++) {
-        projection[static_cast<std::size_t>(i) * s.stored + b.first + j] =
-            joint.projection[static_cast<std::size_t>(i) * own.stored + j];
-      }
-    }
+  void precondition_joint(std::size_t g, JointBlock& joint) {
+    const SeriesShape& s = grids_[g].shape;
     joint.project(joint.projection.data(), joint.projected.data());
+    double label_energy = 0;
     for (std::size_t k = 0; k < static_cast<std::size_t>(s.frequencies()); k++) {
-      for (int part = 0; part < 2; part++) {
-        const std::size_t to = start(b.grid) + k * 2 * s.stored + part * s.stored + b.first;
-        const std::size_t from = k * 2 * own.stored + part * own.stored;
-        std::memcpy(&f_[to], &joint.f[from], b.channels_out * sizeof(float));
-        std::memcpy(&newest_[to], &joint.projected[from], b.channels_out * sizeof(float));
+      const float* p = &joint.projected[k * 2 * s.stored];
+      float *e = &energy_[start(g) / 2 + k * s.stored], *inverse = &joint.inverse_precondition[k * s.stored];
+      for (int l = 0; l < s.stored; l++) e[l] = p[l] * p[l] + p[s.stored + l] * p[s.stored + l];
+      invert(g, e, inverse);
+      label_energy += static_cast<double>(grids_[g].label[k]) * grids_[g].label[k];
+    }
+    int all_channels = 0;
+    for (const EcoBlock& b : blocks_) all_channels += b.channels_in;
+    joint.projection_inverse_precondition = static_cast<float>(
+        1 / (n_.precondition_projection * (2 * label_energy / all_channels + n_.projection_regularisation)));
+  }
+
+  // 1 / M for a grid's channels at one frequency, from their mean energies; blocks are mixed within themselves.
+  void invert(std::size_t g, const float* energy, float* out) const {
+    const float data = static_cast<float>(n_.precondition_data);
+    const float reg = static_cast<float>(n_.precondition_regularisation);
+    for (const EcoBlock& b : blocks_) {
+      if (b.grid != static_cast<int>(g)) continue;
+      float mean = 0;
+      for (int j = 0; j < b.channels_out; j++) mean += energy[b.first + j];
+      mean /= static_cast<float>(b.channels_out);
+      for (int j = b.first; j < b.first + b.channels_out; j++) {
+        const float mixed = data * energy[j] + (1 - data) * mean;
+        out[j] = 1 / ((1 - reg) * mixed + reg * static_cast<float>(n_.window_energy));
       }
     }
+  }
+
+  void adopt(std::size_t g, JointBlock& joint) {
+    std::size_t first = 0;
+    const std::size_t stored = grids_[g].shape.stored;
+    for (std::size_t i = 0; i < blocks_.size(); i++) {
+      if (blocks_[i].grid != static_cast<int>(g)) continue;
+      std::memcpy(projections_[i].data(), &joint.projection[first * stored], projections_[i].size() * sizeof(float));
+      first += blocks_[i].channels_in;
+    }
+    joint.project(joint.projection.data(), &newest_[start(g)]);
+    std::memcpy(&f_[start(g)], joint.f.data(), joint.f.size() * sizeof(float));
   }
 
   // Mean energies, 1 / M, and the right side conj(mean) y.
@@ -304,9 +315,7 @@ class EcoFilter {
           store(t + l, y * load(mean + l));
           store(t + s.stored + l, -y * load(mean + s.stored + l));
         }
-        for (const EcoBlock& b : blocks_) {
-          if (b.grid == static_cast<int>(g)) invert(e + b.first, b.channels_out, &inverse_[start(g) / 2 + k * s.stored + b.first]);
-        }
+        invert(g, e, &inverse_[start(g) / 2 + k * s.stored]);
       }
     }
   }

@@ -1,7 +1,9 @@
 // ECO's first frame: filter and projection together (Danelljan 2017, CVPR, section 3.1, eqs. 6 to 8).
 //
-// The score of one sample x is s = sum over blocks of (x P)^T f. Around the current f and P it is linear in the
+// The score of one sample x is s = sum over grids of (x P)^T f. Around the current f and P it is linear in the
 // increments, s(f, P + dP) ~ (x P)^T f + (x dP)^T f0; Gauss-Newton solves for f and dP by conjugate gradient.
+// The feature blocks of a grid are one block here, whose projection has zeros where a block's channels do not go
+// into another one's.
 #pragma once
 
 #include <algorithm>
@@ -12,11 +14,11 @@
 
 namespace cfvgg {
 
-// One feature block: unprojected sample x, projection P, filter f, and what the conjugate gradient needs.
+// One grid: unprojected sample x, projection P, filter f, and what the conjugate gradient needs.
 class JointBlock {
  public:
   JointBlock(const SeriesShape& in, const SeriesShape& out, const float* label)
-      : in_(in), out_(out), label_(label), x(in.floats()), projection(matrix()), f(out.floats()), f0(out.floats()),
+      : in_(in), out_(out), label_(label), x(in.floats()), projection(matrix()), allowed(matrix()), f(out.floats()), f0(out.floats()),
         projected(out.floats()), seen_(kTogether * 2 * out.stored) {
     for (int i = 0; i < 2; i++) {
       solution[i] = Floats(i ? matrix() : out.floats());
@@ -86,6 +88,7 @@ class JointBlock {
       }
       add_outers(k, count, increment);
     }
+    for (std::size_t i = 0; i < matrix(); i++) increment[i] *= allowed[i];
   }
 
  private:
@@ -147,7 +150,7 @@ class JointBlock {
   const float* label_;
 
  public:
-  Floats x, projection, f, f0, projected;
+  Floats x, projection, allowed, f, f0, projected;  // allowed: 1 where the projection may be other than 0
   Floats solution[2], residual[2], direction[2], product[2];  // [0] of the filter, [1] of the projection
   Floats inverse_precondition;
   float projection_inverse_precondition = 0;

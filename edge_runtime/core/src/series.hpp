@@ -144,29 +144,24 @@ class Regularisation {
 
   // Room for series of this shape; before add().
   void reserve(const SeriesShape& s) {
+    if (find(s)) return;
     const std::size_t floats = static_cast<std::size_t>(s.size + 2 * down_) * (s.columns + 2 * across_) * 2 * s.stored;
-    if (around_.size() < floats) around_ = Floats(floats);
+    rooms_.push_back({s.size, s.stored, Floats(floats)});
   }
 
   // out += W^H W f.
   void add(const SeriesShape& s, const float* f, float* out) {
     const std::ptrdiff_t place = 2 * s.stored, row = (s.columns + 2 * across_) * place;
-    surround(s, f, row);
+    float* around = find(s);
+    surround(s, f, row, around);
     for (std::size_t t = 0; t < taps_.size(); t++) {
       offsets_[t] = (taps_[t].down + down_) * row + (taps_[t].across + across_) * place;
     }
-    for (int r = 0; r < s.size; r++) {
-      const float* from = &around_[r * row];
-      for (std::ptrdiff_t l = 0; l < s.columns * place; l += 2 * kLanes, out += 2 * kLanes) {
-        V a = load(out), b = load(out + kLanes);
-        for (std::size_t t = 0; t < taps_.size(); t++) {
-          const float* p = from + l + offsets_[t];
-          a += taps_[t].weight * load(p);
-          b += taps_[t].weight * load(p + kLanes);
-        }
-        store(out, a);
-        store(out + kLanes, b);
-      }
+    for (int r = 0; r < s.size; r++, out += s.columns * place) {
+      const float* from = around + r * row;
+      std::ptrdiff_t l = 0;
+      for (; l + 8 * kLanes <= s.columns * place; l += 8 * kLanes) add_some<8>(from + l, out + l);
+      for (; l < s.columns * place; l += 2 * kLanes) add_some<2>(from + l, out + l);
     }
   }
 
@@ -176,13 +171,31 @@ class Regularisation {
     float weight;
   };
 
-  // f with what the kernel sees around it: zeros, and the opposite frequencies' conjugates on the left.
-  void surround(const SeriesShape& s, const float* f, std::ptrdiff_t row) {
+  template <int kVectors>
+  void add_some(const float* from, float* out) const {
+    V total[kVectors];
+    for (int i = 0; i < kVectors; i++) total[i] = load(out + i * kLanes);
+    for (std::size_t t = 0; t < taps_.size(); t++) {
+      const float* p = from + offsets_[t];
+      for (int i = 0; i < kVectors; i++) total[i] += taps_[t].weight * load(p + i * kLanes);
+    }
+    for (int i = 0; i < kVectors; i++) store(out + i * kLanes, total[i]);
+  }
+
+  float* find(const SeriesShape& s) {
+    for (Room& room : rooms_) {
+      if (room.size == s.size && room.stored == s.stored) return room.around.data();
+    }
+    return nullptr;
+  }
+
+  // f with what the kernel sees around it: zeros (once and for all), and the opposite frequencies' conjugates on
+  // the left.
+  void surround(const SeriesShape& s, const float* f, std::ptrdiff_t row, float* around) const {
     const std::ptrdiff_t place = 2 * s.stored;
-    std::memset(around_.data(), 0, static_cast<std::size_t>(s.size + 2 * down_) * row * sizeof(float));
     const int mirrored = across_ < s.columns ? across_ : s.columns - 1;
     for (int r = 0; r < s.size; r++) {
-      float* to = &around_[(r + down_) * row + across_ * place];
+      float* to = around + (r + down_) * row + across_ * place;
       std::memcpy(to, f + s.at(r, 0), s.columns * place * sizeof(float));
       for (int c = 1; c <= mirrored; c++) {
         const float* p = f + s.at(s.size - 1 - r, c);
@@ -194,10 +207,15 @@ class Regularisation {
     }
   }
 
+  struct Room {
+    int size, stored;
+    Floats around;
+  };
+
   int down_, across_;
   std::vector<Tap> taps_;
   std::vector<std::ptrdiff_t> offsets_;
-  Floats around_;
+  std::vector<Room> rooms_;
 };
 
 }  // namespace cfvgg
