@@ -29,8 +29,12 @@ CASES = {
 def smooth_maps(rng: np.random.Generator, cells: int, channels: int) -> FloatArray:
     """Random maps with more energy in low frequencies, as features have."""
     spectrum = np.fft.rfft2(rng.standard_normal((cells, cells, channels)), axes=(0, 1))
-    falloff = 1 / (1 + np.hypot(*np.meshgrid(np.fft.fftfreq(cells) * cells, np.arange(cells // 2 + 1), indexing="ij")))
-    return np.ascontiguousarray(np.fft.irfft2(spectrum * falloff[..., None], s=(cells, cells), axes=(0, 1)), np.float32)
+    falloff = 1 / (
+        1 + np.hypot(*np.meshgrid(np.fft.fftfreq(cells) * cells, np.arange(cells // 2 + 1), indexing="ij"))
+    )
+    return np.ascontiguousarray(
+        np.fft.irfft2(spectrum * falloff[..., None], s=(cells, cells), axes=(0, 1)), np.float32
+    )
 
 
 def moved(maps: list[FloatArray], rng: np.random.Generator, strength: float) -> list[FloatArray]:
