@@ -7,5 +7,6 @@ namespace cfvgg {
 
 void bind_fft(nanobind::module_& m);
 void bind_response(nanobind::module_& m);
+void bind_strcf(nanobind::module_& m);
 
 }  // namespace cfvgg

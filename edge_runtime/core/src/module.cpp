@@ -17,4 +17,5 @@ NB_MODULE(CFVGG_CORE, m) {
 #endif
   cfvgg::bind_fft(m);
   cfvgg::bind_response(m);
+  cfvgg::bind_strcf(m);
 }
