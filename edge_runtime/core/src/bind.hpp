@@ -9,5 +9,6 @@ void bind_eco(nanobind::module_& m);
 void bind_fft(nanobind::module_& m);
 void bind_maps(nanobind::module_& m);
 void bind_response(nanobind::module_& m);
+void bind_strcf(nanobind::module_& m);
 
 }  // namespace cfvgg

@@ -9,7 +9,7 @@ nb::tuple as_tuple(const Found& found) {
   return nb::make_tuple(found.down, found.across, found.height, found.psr, found.scale);
 }
 
-// spectra (scales, n, n / 2 + 1, 2) and their maps (scales, n, n), for tests: (down, across, height, psr, scale).
+// For tests. spectra (scales, n, n / 2 + 1, 2), their maps (scales, n, n); (down, across, height, psr, scale).
 nb::tuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterations, int exclude_cells,
                  FloatOut<3> maps) {
   const int scales = static_cast<int>(spectra.shape(0)), n = static_cast<int>(spectra.shape(1));
@@ -37,7 +37,8 @@ nb::tuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterat
 double sidelobe_ratio(FloatIn<2> map, int exclude_cells) {
   const int rows = static_cast<int>(map.shape(0)), columns = static_cast<int>(map.shape(1));
   require(rows > 0 && columns > 0, "a map has cells");
-  return peak_to_sidelobe_ratio(map.data(), rows, columns, highest(map.data(), rows * columns), exclude_cells);
+  const int at = highest(map.data(), rows * columns);
+  return peak_to_sidelobe_ratio(map.data(), rows, columns, at, exclude_cells);
 }
 
 }  // namespace

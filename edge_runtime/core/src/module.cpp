@@ -19,4 +19,5 @@ NB_MODULE(CFVGG_CORE, m) {
   cfvgg::bind_fft(m);
   cfvgg::bind_maps(m);
   cfvgg::bind_response(m);
+  cfvgg::bind_strcf(m);
 }

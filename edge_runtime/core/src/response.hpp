@@ -1,4 +1,4 @@
-// A correlation filter's response, given as a spectrum: where it is highest between the cells, and how clearly.
+// A correlation filter's response, given as a spectrum: where it is highest, between the cells, and how clearly.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace cfvgg {
 
-// Displacement in cells (down, across) within half of the grid, value there, peak-to-sidelobe ratio, and which
-// of the scales it is.
+// Displacement in cells (down, across) within half of the grid, value there, peak-to-sidelobe ratio, and index
+// of the scale.
 struct Found {
   double down = 0, across = 0, height = 0, psr = 0;
   int scale = 0;
@@ -75,8 +75,8 @@ inline double peak_to_sidelobe_ratio(const float* map, int rows, int columns, in
 //
 // A row's real and imaginary parts are two arrays of `columns()` floats; what lies behind them up to a whole
 // vector stays zero. Rows are ky = 0, 1, ... -2, -1 (kNatural) or -K..K (kCentred, for odd n), columns are
-// kx = 0..n / 2. `unit` is what sums over the whole spectrum are multiplied by: 1 for a Fourier series, 1 / n^2
-// for an unnormalised DFT.
+// kx = 0..n / 2. Sums over the whole spectrum are multiplied by `unit`: 1 for a Fourier series, 1 / n^2 for an
+// unnormalised DFT.
 //
 // Between the cells of a grid of even size the frequency at half of it is ambiguous. Both axes take it as
 // positive, in all columns of the whole spectrum, as STRCF's authors do.
@@ -121,8 +121,7 @@ class Response {
       sample(s);
       const int at = highest(map(s), n_ * n_);
       const Place place = refine(s, {turn(at % n_), turn(at / n_)}, newton_iterations);
-      const bool higher = place.height > best.height || (std::isnan(place.height) && !std::isnan(best.height));
-      if (s > 0 && !higher) continue;
+      if (s > 0 && !(place.height > best.height)) continue;
       best = {cells(place.y), cells(place.x), place.height, 0, s};
       best_at = at;
     }
@@ -181,18 +180,8 @@ class Response {
   // Pairs of rows from r on, a vector of them, into a_ or b_ from `at` on.
   const float* sample_rows(int r, std::ptrdiff_t at) {
     float* a = &a_[at];
-    for (int k = 0; k < columns_; k++) {
-      const float* from = &by_column_[static_cast<std::ptrdiff_t>(k) * 4 * pair_stride_ + r];
-      const V fr = load(from), sr = load(from + pair_stride_);  // first and second row
-      V fi = load(from + 2 * pair_stride_), si = load(from + 3 * pair_stride_);
-      if (k == 0 || 2 * k == n_) fi = si = V{};  // real there, up to rounding
-      store(a + 2 * kLanes * k, fr - si);
-      store(a + 2 * kLanes * k + kLanes, fi + sr);
-      if (k > 0 && 2 * k < n_) {
-        store(a + 2 * kLanes * (n_ - k), fr + si);
-        store(a + 2 * kLanes * (n_ - k) + kLanes, sr - fi);
-      }
-    }
+    const float* first = &by_column_[r];
+    join_pair(first, first + pair_stride_, n_, 4 * pair_stride_, 2 * pair_stride_, a);
     return fft_.run<true>(a, &b_[at]);
   }
 
@@ -243,17 +232,18 @@ class Response {
   }
 
   // The row of frequency n / 2. Columns that stand for two (kx and -kx) meet there the same +n / 2 twice, which
-  // leaves the real part of e^(i n y / 2); those of the whole spectrum that are stored meet it as it is.
+  // leaves the real part of e^(i n y / 2); the others meet it as it is.
   void add_half_row(int scale, double y, Derivatives& d) {
     const double k = n_ / 2, cosine = std::cos(k * y), sine = std::sin(k * y);
     const float *hr = re(scale, n_ / 2), *hi = im(scale, n_ / 2);
     for (int c = 0; c < columns_; c++) {
       const double er = across_[c], ei = across_[stride_ + c], kx = kx_[c];
       const double vr = er * hr[c] - ei * hi[c], vi = er * hi[c] + ei * hr[c];
-      const double own = weights_[c] == 1.0f ? sine : 0.0;
-      // Re(v), Re(i kx v), Re(-kx^2 v) times powers of i k, with e^(i k y) = cosine + i own.
+      const bool once = weights_[c] == 1.0f;
+      const double own = once ? sine : 0.0;
+      // Of v (cosine + i own), and of the same turned by i: along y, that is (-sine + i cosine) or just -sine.
       const double p = cosine * vr - own * vi, q = cosine * vi + own * vr;
-      const double turned = weights_[c] == 1.0f ? q : sine * vr, turned_i = weights_[c] == 1.0f ? p : -sine * vi;
+      const double turned = once ? q : sine * vr, turned_i = once ? p : -sine * vi;
       d.value += p;
       d.x -= kx * q;
       d.xx -= kx * kx * p;
