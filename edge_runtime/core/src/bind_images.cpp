@@ -1,4 +1,6 @@
 #include "bind.hpp"
+#include "cells.hpp"
+#include "hog.hpp"
 #include "sampling.hpp"
 
 namespace cfvgg {
@@ -46,6 +48,75 @@ void cut_affine(BytesIn<3> frame, double row, double column, double side_px, Byt
   sampler().affine(from, row, column, side_px, static_cast<int>(out.shape(0)), out.data());
 }
 
+// A batch of patches (n, rows, columns, 3 or 1), and maps (n, rows / cell, columns / cell, channels or more) of
+// which the channels from `first` on are written.
+struct Batch {
+  BytesIn<4> patches;
+  FloatOut<4> out;
+  int cell_px;
+  std::ptrdiff_t first;
+
+  Batch(BytesIn<4> from, int cell, FloatOut<4> to, std::int64_t first_channel, std::size_t channels)
+      : patches(from), out(to), cell_px(cell), first(first_channel) {
+    require(cell_px >= 1, "a cell has 1 px or more");
+    require(patches.shape(3) == 1 || patches.shape(3) == 3, "patches are (n, rows, columns, 3 or 1)");
+    require(static_cast<std::int64_t>(patches.shape(1)) <= kMostPx &&
+                static_cast<std::int64_t>(patches.shape(2)) <= kMostPx,
+            "a patch has up to 2^24 px a side");
+    require(out.shape(0) == patches.shape(0) && out.shape(1) == patches.shape(1) / cell_px &&
+                out.shape(2) == patches.shape(2) / cell_px && first_channel >= 0 &&
+                out.shape(3) >= channels && static_cast<std::size_t>(first_channel) <= out.shape(3) - channels,
+            "maps are (n, rows / cell, columns / cell, channels)");
+  }
+
+  template <typename Work>
+  void each(const Work& work) const {
+    if (out.size() == 0) return;
+    const std::size_t map = out.shape(1) * out.shape(2) * out.shape(3);
+    for (std::size_t i = 0; i < patches.shape(0); i++) {
+      const Picture one{patches.data() + static_cast<std::ptrdiff_t>(i) * patches.stride(0),
+                        static_cast<int>(patches.shape(1)),
+                        static_cast<int>(patches.shape(2)),
+                        static_cast<int>(patches.shape(3)),
+                        static_cast<std::ptrdiff_t>(patches.stride(1)),
+                        static_cast<std::ptrdiff_t>(patches.stride(2)),
+                        static_cast<std::ptrdiff_t>(patches.stride(3))};
+      work(one, out.data() + i * map + first, static_cast<std::ptrdiff_t>(out.shape(3)));
+    }
+  }
+};
+
+CellMeans& means() {
+  thread_local CellMeans one;
+  return one;
+}
+
+void hog(BytesIn<4> patches, int cell_px, FloatOut<4> out, std::int64_t first_channel) {
+  thread_local Hog one;
+  Batch(patches, cell_px, out, first_channel, kHogChannels)
+      .each([cell_px](const Picture& patch, float* to, std::ptrdiff_t stride) {
+        one.run(patch, cell_px, to, stride);
+      });
+}
+
+void grey(BytesIn<4> patches, int cell_px, FloatOut<4> out, std::int64_t first_channel) {
+  Batch(patches, cell_px, out, first_channel, 1)
+      .each([cell_px](const Picture& patch, float* to, std::ptrdiff_t stride) {
+        means().grey(patch, cell_px, to, stride);
+      });
+}
+
+void colour_names(BytesIn<4> patches, FloatIn<2> table, int cell_px, FloatOut<4> out,
+                  std::int64_t first_channel) {
+  require(patches.shape(3) == 3, "colour names need three channels");
+  require(table.shape(0) == 32 * 32 * 32, "a table of colour names has 32768 rows");
+  const int entries = static_cast<int>(table.shape(1));
+  Batch(patches, cell_px, out, first_channel, table.shape(1))
+      .each([&](const Picture& patch, float* to, std::ptrdiff_t stride) {
+        means().names(patch, table.data(), entries, cell_px, to, stride);
+      });
+}
+
 }  // namespace
 
 void bind_images(nb::module_& m) {
@@ -54,6 +125,12 @@ void bind_images(nb::module_& m) {
         nb::arg("columns"), nb::arg("linear"), nb::arg("out").noconvert(), Unlocked());
   m.def("cut_affine", &cut_affine, nb::arg("frame").noconvert(), nb::arg("row"), nb::arg("column"),
         nb::arg("side_px"), nb::arg("out").noconvert(), Unlocked());
+  m.def("hog", &hog, nb::arg("patches").noconvert(), nb::arg("cell_px"), nb::arg("out").noconvert(),
+        nb::arg("first_channel") = 0, Unlocked());
+  m.def("grey", &grey, nb::arg("patches").noconvert(), nb::arg("cell_px"), nb::arg("out").noconvert(),
+        nb::arg("first_channel") = 0, Unlocked());
+  m.def("colour_names", &colour_names, nb::arg("patches").noconvert(), nb::arg("table").noconvert(),
+        nb::arg("cell_px"), nb::arg("out").noconvert(), nb::arg("first_channel") = 0, Unlocked());
 }
 
 }  // namespace cfvgg
