@@ -22,6 +22,9 @@ class Sampler {
     const bool half = whole && part.rows == 2 * static_cast<std::int64_t>(out_rows) &&
                       part.columns == 2 * static_cast<std::int64_t>(out_columns);
     if ((!linear || half) && part.rows >= out_rows && part.columns >= out_columns) {
+      if (!whole && std::max(part.rows, part.columns) < kMostExactPx) {
+        return average_in_order(frame, down, across, out_rows, out_columns, out);
+      }
       area_taps(down, out_rows, whole, row_taps_);
       area_taps(across, out_columns, whole, taps_);
       const float pixels = static_cast<float>(part.rows / out_rows * (part.columns / out_columns));
@@ -118,6 +121,52 @@ class Sampler {
       round(row, outputs, bias, out);
       out += outputs;
     }
+  }
+
+  // The same in OpenCV's order, so that what lies half way between two grey levels is rounded as there: columns
+  // first, a pixel that repeats outside of the frame as often as it does, then rows; nothing fused.
+  void average_in_order(const Picture& frame, const Span& down, const Span& across, int out_rows, int out_columns,
+                        std::uint8_t* out) {
+    const int channels = frame.channels, outputs = out_columns * channels;
+    area_taps({0, down.size, static_cast<int>(down.size)}, out_rows, false, row_taps_);
+    area_taps({0, across.size, static_cast<int>(across.size)}, out_columns, false, taps_);
+    float *line = prepare(channels), *sums = sums_.at_least(outputs);
+    int held = -1;  // the row of the frame that wide_ is of
+    for (int y = 0; y < out_rows; y++, out += outputs) {
+      const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
+      bool first = true;
+      for (int k = 0; k < row_taps_.count; k++) {
+        if (weights[k] == 0) continue;
+        const int row = down.clamped(row_taps_.first.data()[y] + k);
+        if (row != held) {
+          spread(frame, row, across, line);
+          combine_columns(line, channels, wide_.data());
+          held = row;
+        }
+        const float* __restrict wide = wide_.data();
+        if (first) {
+          for (int i = 0; i < outputs; i++) sums[i] = weights[k] * wide[i];
+        } else {
+          for (int i = 0; i < outputs; i++) sums[i] += weights[k] * wide[i];
+        }
+        first = false;
+      }
+      round(sums, outputs, 0.0f, out);
+    }
+  }
+
+  // A row of the rectangle as floats, its border repeated.
+  void spread(const Picture& frame, int row, const Span& across, float* line) {
+    const int channels = frame.channels;
+    const int before = static_cast<int>(std::clamp<std::int64_t>(-across.start, 0, across.size));
+    const int end = static_cast<int>(std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
+    const int from = across.clamped(0), inside = std::max(end - before, 1);
+    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(inside) * channels);
+    const std::uint8_t* pixels = frame.pixels(row, from, inside, scratch);
+    if (end > before) weigh(pixels, (end - before) * channels, 1, line + before * channels);
+    const std::uint8_t* last = pixels + (inside - 1) * channels;
+    for (int x = 0; x < before; x++) weigh(pixels, channels, 1, line + x * channels);
+    for (int x = end; x < across.size; x++) weigh(last, channels, 1, line + x * channels);
   }
 
   // Columns first, in integers: OpenCV's arithmetic. kAffine: weights of 1/32, otherwise of 1/2048.
@@ -249,10 +298,12 @@ class Sampler {
     }
   }
 
+  static constexpr std::int64_t kMostExactPx = 65536;
+
   Taps taps_, row_taps_;
   Scratch<RowPair> pairs_;
   Scratch<std::uint8_t> bytes_, blocks_;
-  Scratch<float> line_, wide_;
+  Scratch<float> line_, wide_, sums_;
   Scratch<int> offsets_;
   Scratch<std::int16_t> lines_;
 };
