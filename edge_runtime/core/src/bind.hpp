@@ -6,5 +6,6 @@
 namespace cfvgg {
 
 void bind_fft(nanobind::module_& m);
+void bind_kcf(nanobind::module_& m);
 
 }  // namespace cfvgg

@@ -16,4 +16,5 @@ NB_MODULE(CFVGG_CORE, m) {
   });
 #endif
   cfvgg::bind_fft(m);
+  cfvgg::bind_kcf(m);
 }
