@@ -12,6 +12,7 @@ import numpy as np
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.base import MIN_TARGET_PX, CorrelationTracker
+from edge_runtime.trackers.patches import sample_patch
 from edge_runtime.trackers.settings import KcfConfig
 from edge_runtime.types import ComplexArray, FloatArray, Frame
 from tests.oracle.blocks import BlockSpec, block_specs
@@ -25,7 +26,6 @@ from tests.oracle.fourier import (
     rfft2,
 )
 from tests.oracle.hog import hog
-from tests.oracle.patches import sample_patch
 from tests.oracle.scale_filter import ScaleFilter
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
