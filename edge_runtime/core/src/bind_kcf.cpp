@@ -1,5 +1,9 @@
 #include <cmath>
 
+#include <nanobind/stl/tuple.h>
+
+#include <tuple>
+
 #include "bind.hpp"
 #include "kcf.hpp"
 
@@ -38,7 +42,7 @@ void bind_kcf(nb::module_& m) {
       .def("detect",
            [](KcfCore& core, FloatIn<3> maps) {
              const KcfCore::Found found = core.detect(checked(core, maps));
-             return nb::make_tuple(found.down, found.right, found.psr);
+             return std::make_tuple(found.down, found.right, found.psr);
            },
            nb::arg("maps").noconvert())
       .def("learn",
