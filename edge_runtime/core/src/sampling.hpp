@@ -26,7 +26,10 @@ class Sampler {
       area_taps(across, out_columns, whole, taps_);
       const float pixels = static_cast<float>(part.rows / out_rows * (part.columns / out_columns));
       // OpenCV rounds halves up in blocks of 2x2, to the even neighbour elsewhere.
-      return average(frame, whole ? 1 / pixels : 1.0f, half ? 0.125f : 0.0f, out);
+      average(frame, whole ? 1 / pixels : 1.0f, half ? 0.125f : 0.0f, out, [&](int y, int x, int channel) {
+        return area_value(frame, down, out_rows, y, across, out_columns, x, channel);
+      });
+      return;
     }
     linear_taps(across, out_columns, !linear, taps_);
     linear_rows(down, out_rows, !linear, pairs_.at_least(out_rows));
@@ -55,6 +58,8 @@ class Sampler {
   }
 
  private:
+  static constexpr int kMostExact = 4096;  // pixels of a mean; beyond, a tie may fall either way
+
   struct Seen {
     int start, size, blocks;
   };
@@ -93,8 +98,10 @@ class Sampler {
     }
   }
 
-  // Rows are added up first, whole vectors at a time, then columns, once per row of the output.
-  void average(const Picture& frame, float scale, float bias, std::uint8_t* out) {
+  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next to
+  // a half are then computed again by exact(y, x, channel).
+  template <typename Exact>
+  void average(const Picture& frame, float scale, float bias, std::uint8_t* out, const Exact& exact) {
     const int channels = frame.channels, from = taps_.from, columns = taps_.to - from;
     const int floats = columns * channels, outputs = taps_.size * channels;
     std::uint8_t* scratch = bytes_.at_least(floats);
@@ -115,7 +122,13 @@ class Sampler {
       if (scale != 1) {  // apart from the rounding: a fused multiply-add would turn ties
         for (int i = 0; i < outputs; i++) row[i] *= scale;
       }
-      round(row, outputs, bias, out);
+      const float clear = 0.5f - 1.5e-5f * static_cast<float>(4 + row_taps_.count + taps_.count);
+      if (round(row, outputs, bias, clear, out) && scale == 1 && row_taps_.count * taps_.count <= kMostExact) {
+        for (int i = 0; i < outputs; i++) {
+          if (std::fabs(row[i] - std::nearbyint(row[i])) <= clear) continue;
+          out[i] = static_cast<std::uint8_t>(std::nearbyint(exact(y, i / channels, i % channels)));
+        }
+      }
       out += outputs;
     }
   }
@@ -218,13 +231,18 @@ class Sampler {
   }
 
   // To the nearest, halves to the even one: what is left in the last bits of a float of 2^23 and more.
-  static void round(const float* __restrict row, int count, float bias, std::uint8_t* __restrict out) {
+  // Returns whether any is further than `clear` from the nearest.
+  static bool round(const float* __restrict row, int count, float bias, float clear,
+                    std::uint8_t* __restrict out) {
+    int unclear = 0;
     for (int i = 0; i < count; i++) {
       const float shifted = row[i] + bias + 12582912.0f;
+      unclear |= std::fabs(row[i] - (shifted - 12582912.0f)) > clear;
       std::int32_t bits;
       std::memcpy(&bits, &shifted, sizeof bits);
       out[i] = static_cast<std::uint8_t>(bits);
     }
+    return unclear != 0;
   }
 
   template <int kShift>
