@@ -11,7 +11,6 @@ void bind_images(nanobind::module_& m);
 void bind_kcf(nanobind::module_& m);
 void bind_maps(nanobind::module_& m);
 void bind_response(nanobind::module_& m);
-void bind_scale(nanobind::module_& m);
 void bind_strcf(nanobind::module_& m);
 
 }  // namespace cfvgg

@@ -21,6 +21,5 @@ NB_MODULE(CFVGG_CORE, m) {
   cfvgg::bind_kcf(m);
   cfvgg::bind_maps(m);
   cfvgg::bind_response(m);
-  cfvgg::bind_scale(m);
   cfvgg::bind_strcf(m);
 }
