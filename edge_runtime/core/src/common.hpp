@@ -38,8 +38,25 @@ inline void store(float* p, V v) { std::memcpy(p, &v, sizeof v); }
 inline V splat(float x) { return V{} + x; }
 
 inline float sum(V v) {
-  float total = 0;
-  for (int l = 0; l < kLanes; l++) total += v[l];
+  typedef float Quarter __attribute__((vector_size(16)));
+  Quarter parts[kLanes / 4], total;
+  std::memcpy(parts, &v, sizeof v);
+  total = parts[0];
+  for (int i = 1; i < kLanes / 4; i++) total += parts[i];
+  return (total[0] + total[2]) + (total[1] + total[3]);
+}
+
+// Sum of squares of any number of floats, a vector at a time.
+inline float square_sum(const float* p, std::ptrdiff_t count) {
+  V s[2] = {V{}, V{}};
+  std::ptrdiff_t i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    const V a = load(p + i), b = load(p + i + kLanes);
+    s[0] += a * a;
+    s[1] += b * b;
+  }
+  float total = sum(s[0] + s[1]);
+  for (; i < count; i++) total += p[i] * p[i];
   return total;
 }
 

@@ -6,6 +6,7 @@
 // tracks fix the grids).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -209,12 +210,47 @@ class Fft {
     }
   }
 
-  static constexpr int kMostOdd = 31;
+  static constexpr int kMostOdd = 127;
 
   int n_, largest_ = 1;
   std::vector<int> factors_;
   std::vector<float> cos_, sin_;
 };
+
+// The transform z of a + i b, a and b two rows of real numbers, as their half spectra: that of frequency k is
+// [2] vectors, the second one `im` floats after the first, and the next one follows after `step` floats.
+inline void split_pair(const float* z, int n, float* first, float* second, std::ptrdiff_t step,
+                       std::ptrdiff_t im) {
+  for (int k = 0; k <= n / 2; k++, first += step) {
+    const float *p = z + 2 * kLanes * k, *q = z + 2 * kLanes * (k ? n - k : 0);
+    const V pr = load(p), pi = load(p + kLanes), qr = load(q), qi = load(q + kLanes);
+    store(first, 0.5f * (pr + qr));
+    store(first + im, 0.5f * (pi - qi));
+    if (!second) continue;
+    store(second, 0.5f * (pi + qi));
+    store(second + im, 0.5f * (qr - pr));
+    second += step;
+  }
+}
+
+// The reverse: a + i b of two half spectra. Without a second one, b = 0.
+inline void join_pair(const float* first, const float* second, int n, std::ptrdiff_t step, std::ptrdiff_t im,
+                      float* z) {
+  for (int k = 0; k <= n / 2; k++, first += step) {
+    V ar = load(first), ai = load(first + im), br = V{}, bi = V{};
+    if (second) {
+      br = load(second), bi = load(second + im);
+      second += step;
+    }
+    if (k == 0 || 2 * k == n) ai = bi = V{};  // real there, up to rounding
+    store(z + 2 * kLanes * k, ar - bi);
+    store(z + 2 * kLanes * k + kLanes, ai + br);
+    if (k > 0 && 2 * k < n) {  // conj(a) + i conj(b)
+      store(z + 2 * kLanes * (n - k), ar + bi);
+      store(z + 2 * kLanes * (n - k) + kLanes, br - ai);
+    }
+  }
+}
 
 // Real maps (n, n, channels) to half spectra (n, n / 2 + 1, 2, channels) and back.
 //
@@ -231,8 +267,7 @@ class RealFft2 {
   }
 
   // `maps` has `channels` floats a place, a multiple of kLanes. `window` (n, n) multiplies them; null: as they
-  // are. `place(row, column)` is where the [2][channels] of that frequency go, or null; called once a vector
-  // of channels. `factor` (n, columns, 2) multiplies the result; null: as it is.
+  // are.
   void forward(const float* maps, int channels, const float* window, float* spectrum) {
     const int n = size();
     const std::ptrdiff_t row_floats = static_cast<std::ptrdiff_t>(columns_) * 2 * channels;
@@ -249,17 +284,7 @@ class RealFft2 {
         }
         const float* z = fft_.run<false>(a_.data(), b_.data());
         float* out = spectrum + y * row_floats + c;
-        for (int k = 0; k < columns_; k++) {
-          const float *p = z + 2 * kLanes * k, *q = z + 2 * kLanes * ((n - k) % n);
-          const V pr = load(p), pi = load(p + kLanes), qr = load(q), qi = load(q + kLanes);
-          float* o = out + static_cast<std::ptrdiff_t>(k) * 2 * channels;
-          store(o, 0.5f * (pr + qr));
-          store(o + channels, 0.5f * (pi - qi));
-          if (two) {
-            store(o + row_floats, 0.5f * (pi + qi));
-            store(o + row_floats + channels, 0.5f * (qr - pr));
-          }
-        }
+        split_pair(z, n, out, two ? out + row_floats : nullptr, 2 * channels, channels);
       }
       columns<false>(spectrum + c, channels, row_floats, spectrum + c);
     }
@@ -274,18 +299,7 @@ class RealFft2 {
       for (int y = 0; y < n; y += 2) {
         const bool two = y + 1 < n;
         const float* in = spectrum + y * row_floats + c;
-        for (int k = 0; k < columns_; k++) {
-          const float* p = in + static_cast<std::ptrdiff_t>(k) * 2 * channels;
-          V ar = load(p), ai = load(p + channels), br = V{}, bi = V{};
-          if (two) br = load(p + row_floats), bi = load(p + row_floats + channels);
-          if (k == 0 || 2 * k == n) ai = bi = V{};  // real there, up to rounding
-          store(&a_[2 * kLanes * k], ar - bi);
-          store(&a_[2 * kLanes * k + kLanes], ai + br);
-          if (k > 0 && 2 * k < n) {  // conj(a) + i conj(b)
-            store(&a_[2 * kLanes * (n - k)], ar + bi);
-            store(&a_[2 * kLanes * (n - k) + kLanes], br - ai);
-          }
-        }
+        join_pair(in, two ? in + row_floats : nullptr, n, 2 * channels, channels, a_.data());
         const float* z = fft_.run<true>(a_.data(), b_.data());
         float* first = maps + static_cast<std::ptrdiff_t>(y) * n * channels + c;
         float* second = first + static_cast<std::ptrdiff_t>(n) * channels;
