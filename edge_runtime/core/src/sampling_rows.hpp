@@ -64,7 +64,7 @@ inline void narrow_row(const float* __restrict row, int count, std::int16_t* __r
 
 template <bool kAffine>
 inline void blend_rows(const std::int16_t* __restrict a, const std::int16_t* __restrict b, int count,
-                  const RowPair& pair, std::uint8_t* __restrict out) {
+                       const RowPair& pair, std::uint8_t* __restrict out) {
   const auto u = static_cast<std::int16_t>(pair.weights[0]), v = static_cast<std::int16_t>(pair.weights[1]);
   for (int i = 0; i < count; i++) {
     if constexpr (kAffine) {
