@@ -2,8 +2,8 @@
 //
 // Complex numbers of one place are stored as [2][channels]: the real parts of all channels, then the imaginary
 // ones. Every butterfly runs over a vector of channels, and what an index or a twiddle factor costs is shared
-// by all of them. Lengths are products of 2, 3, 4, 5 and whatever else is needed (13, 17 and 19 are: golden
-// tracks fix the grids).
+// by all of them. Lengths are products of 2, 3, 4, 5, 7 and whatever else is needed (13 and 61 are: golden tracks
+// fix the grids).
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class Fft {
       }
       factors_.push_back(factor);
       rest /= factor;
-      if (factor > 5) largest_ = std::max(largest_, factor);
+      if (factor > 7 && factor <= kMostOdd) add_table(factor);
     }
     for (int k = 0; k < n; k++) {
       const double angle = -2 * M_PI * k / n;
@@ -61,6 +61,7 @@ class Fft {
         case 3: stage<kInverse, 3>(a, scratch, length, stride); break;
         case 4: stage<kInverse, 4>(a, scratch, length, stride); break;
         case 5: stage<kInverse, 5>(a, scratch, length, stride); break;
+        case 7: stage<kInverse, 7>(a, scratch, length, stride); break;
         default: odd_stage<kInverse>(a, scratch, length, stride, factor);
       }
       stride *= factor;
@@ -94,6 +95,10 @@ class Fft {
   }
   static Complex minus_i(Complex a) { return {a.im, -a.re}; }
 
+  static Complex weighted(Complex a, float p, Complex b, float q, Complex c, float r) {
+    return {p * a.re + q * b.re + r * c.re, p * a.im + q * b.im + r * c.im};
+  }
+
   // x[0..R) replaced by its transform.
   template <int R>
   static void butterfly(Complex* x) {
@@ -115,6 +120,22 @@ class Fft {
       x[1] = add(b, d);
       x[2] = sub(a, c);
       x[3] = sub(b, d);
+    } else if constexpr (R == 7) {
+      constexpr float c1 = 0.6234898018587336f, c2 = -0.2225209339563144f, c3 = -0.9009688679024191f;
+      constexpr float s1 = 0.7818314824680298f, s2 = 0.9749279121818236f, s3 = 0.4338837391175581f;
+      const Complex a1 = add(x[1], x[6]), a2 = add(x[2], x[5]), a3 = add(x[3], x[4]);
+      const Complex b1 = minus_i(sub(x[1], x[6])), b2 = minus_i(sub(x[2], x[5]));
+      const Complex b3 = minus_i(sub(x[3], x[4]));
+      const Complex m1 = add(x[0], weighted(a1, c1, a2, c2, a3, c3)), t1 = weighted(b1, s1, b2, s2, b3, s3);
+      const Complex m2 = add(x[0], weighted(a1, c2, a2, c3, a3, c1)), t2 = weighted(b1, s2, b2, -s3, b3, -s1);
+      const Complex m3 = add(x[0], weighted(a1, c3, a2, c1, a3, c2)), t3 = weighted(b1, s3, b2, -s1, b3, s2);
+      x[0] = add(add(x[0], a1), add(a2, a3));
+      x[1] = add(m1, t1);
+      x[2] = add(m2, t2);
+      x[3] = add(m3, t3);
+      x[4] = sub(m3, t3);
+      x[5] = sub(m2, t2);
+      x[6] = sub(m1, t1);
     } else {
       static_assert(R == 5);
       constexpr float c1 = 0.30901699437494745f, c2 = -0.8090169943749475f;
@@ -154,38 +175,77 @@ class Fft {
     }
   }
 
-  // Any odd factor: sums and differences of x_j and x_(R-j) halve the products of the definition.
+  // Any odd prime factor, with sums s_j and differences d_j of x_j and x_(R-j), which halve the products of the
+  // definition: X_k and X_(R-k) are x_0 + sum_j cos(2 pi j k / R) s_j -+ i sum_j sin(2 pi j k / R) d_j.
   template <bool kInverse>
   void odd_stage(const float* from, float* to, int length, int stride, int factor) const {
-    const int half = (factor - 1) / 2, step = n_ / factor;
-    Complex sums[kMostOdd / 2], differences[kMostOdd / 2];
-    if (half > kMostOdd / 2) return slow_stage<kInverse>(from, to, length, stride, factor);
+    const int half = (factor - 1) / 2;
+    if (factor > kMostOdd) return slow_stage<kInverse>(from, to, length, stride, factor);
+    Complex x[kMostOdd / 2 * 2 + 1];  // x_0, then pairs s_j, d_j
+    const float* table = nullptr;
+    for (const OddTable& odd : odd_tables_) {
+      if (odd.factor == factor) table = odd.values.data();
+    }
     for (int p = 0; p < length; p++) {
       for (int q = 0; q < stride; q++) {
-        const Complex x0 = get<kInverse>(from, q + stride * p);
-        Complex total = x0;
+        Complex total = x[0] = get<kInverse>(from, q + stride * p);
         for (int j = 1; j <= half; j++) {
           const Complex a = get<kInverse>(from, q + stride * (p + length * j));
           const Complex b = get<kInverse>(from, q + stride * (p + length * (factor - j)));
-          sums[j - 1] = add(a, b);
-          differences[j - 1] = minus_i(sub(a, b));
-          total = add(total, sums[j - 1]);
+          x[2 * j - 1] = add(a, b);
+          x[2 * j] = minus_i(sub(a, b));
+          total = add(total, x[2 * j - 1]);
         }
-        put<kInverse>(to, q + stride * factor * p, total);
-        for (int k = 1; k <= half; k++) {
-          Complex m = x0, t = {V{}, V{}};
-          for (int j = 1, turn = 0; j <= half; j++) {
-            turn += k;
-            if (turn >= factor) turn -= factor;
-            const float c = cos_[turn * step], s = -sin_[turn * step];
-            m = {m.re + c * sums[j - 1].re, m.im + c * sums[j - 1].im};
-            t = {t.re + s * differences[j - 1].re, t.im + s * differences[j - 1].im};
-          }
-          const int one = p * k * stride, other = p * (factor - k) * stride;
-          put<kInverse>(to, q + stride * (factor * p + k), times(add(m, t), cos_[one], sin_[one]));
-          put<kInverse>(to, q + stride * (factor * p + factor - k),
-                        times(sub(m, t), cos_[other], sin_[other]));
+        const int at = q + stride * factor * p;
+        put<kInverse>(to, at, total);
+        int k = 1;
+        for (; k + kTogether - 1 <= half; k += kTogether) {
+          odd_outputs<kInverse, kTogether>(x, table, to, at, p, stride, factor, k);
         }
+        for (; k <= half; k++) odd_outputs<kInverse, 1>(x, table, to, at, p, stride, factor, k);
+      }
+    }
+  }
+
+  // X_k and X_(R-k) for kCount values of k, which share what is loaded of x.
+  template <bool kInverse, int kCount>
+  void odd_outputs(const Complex* x, const float* table, float* to, int at, int p, int stride, int factor,
+                   int first) const {
+    const int half = (factor - 1) / 2;
+    Complex m[kCount], t[kCount];
+    for (int i = 0; i < kCount; i++) m[i] = x[0], t[i] = {V{}, V{}};
+    const float* row = table + static_cast<std::ptrdiff_t>(first - 1) * 2 * half;
+    for (int j = 0; j < half; j++) {
+      const Complex s = x[2 * j + 1], d = x[2 * j + 2];
+      for (int i = 0; i < kCount; i++) {
+        const float cosine = row[2 * (i * half + j)], sine = row[2 * (i * half + j) + 1];
+        m[i] = {m[i].re + cosine * s.re, m[i].im + cosine * s.im};
+        t[i] = {t[i].re + sine * d.re, t[i].im + sine * d.im};
+      }
+    }
+    for (int i = 0; i < kCount; i++) {
+      const int k = first + i;
+      Complex one = add(m[i], t[i]), other = sub(m[i], t[i]);
+      if (p) {
+        one = times(one, cos_[p * k * stride], sin_[p * k * stride]);
+        other = times(other, cos_[p * (factor - k) * stride], sin_[p * (factor - k) * stride]);
+      }
+      put<kInverse>(to, at + stride * k, one);
+      put<kInverse>(to, at + stride * (factor - k), other);
+    }
+  }
+
+  // cos and sin of 2 pi j k / R, [k][j][2], both from 1 to (R - 1) / 2.
+  void add_table(int factor) {
+    for (const OddTable& odd : odd_tables_) {
+      if (odd.factor == factor) return;
+    }
+    odd_tables_.push_back({factor, {}});
+    for (int k = 1; k <= factor / 2; k++) {
+      for (int j = 1; j <= factor / 2; j++) {
+        const double angle = 2 * M_PI * (static_cast<long>(j) * k % factor) / factor;
+        odd_tables_.back().values.push_back(static_cast<float>(std::cos(angle)));
+        odd_tables_.back().values.push_back(static_cast<float>(std::sin(angle)));
       }
     }
   }
@@ -210,10 +270,20 @@ class Fft {
     }
   }
 
+  struct OddTable {
+    int factor;
+    std::vector<float> values;
+  };
   static constexpr int kMostOdd = 127;
+#if defined(__AVX512F__) || defined(__aarch64__)
+  static constexpr int kTogether = 4;  // 16 sums: as many as 32 registers hold
+#else
+  static constexpr int kTogether = 2;
+#endif
 
-  int n_, largest_ = 1;
+  int n_;
   std::vector<int> factors_;
+  std::vector<OddTable> odd_tables_;
   std::vector<float> cos_, sin_;
 };
 
