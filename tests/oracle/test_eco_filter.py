@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.eco_filter import EcoFilter, gaussian_series, normalised, principal_axes
-from edge_runtime.trackers.fourier import hann_window
 from edge_runtime.trackers.interpolation import interpolation_series
-from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak
-from edge_runtime.trackers.regularisation import quadratic_window, sparse_window_spectrum
-from edge_runtime.trackers.series import column_weights, frequencies, sample, shift_factors, to_series
 from edge_runtime.trackers.settings import EcoConfig
-from tests.tracker.test_joint_training import dense_filters
-from tests.tracker.test_series import cell_angles, values, whole
+from tests.oracle.eco_filter import EcoFilter, gaussian_series, normalised, principal_axes
+from tests.oracle.fourier import hann_window
+from tests.oracle.localisation import SeriesEvaluator, find_peak
+from tests.oracle.regularisation import quadratic_window, sparse_window_spectrum
+from tests.oracle.series import column_weights, frequencies, sample, shift_factors, to_series
+from tests.oracle.test_joint_training import dense_filters
+from tests.oracle.test_series import cell_angles, values, whole
 
 SUPPORT_PX, BASE_PX = 144, (40.7, 32.9)
 CHANNELS_IN = (6, 4, 5)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from edge_runtime.trackers.joint_training import inner_product
-from edge_runtime.trackers.regularisation import (
+from tests.oracle.joint_training import inner_product
+from tests.oracle.regularisation import (
     SpectralConvolution,
     quadratic_window,
     sparse_window_spectrum,
     target_window,
 )
-from edge_runtime.trackers.series import to_series
-from tests.tracker.test_series import whole
+from tests.oracle.series import to_series
+from tests.oracle.test_series import whole
 
 LEAST, EDGE = 1e-4, 1e-2
 

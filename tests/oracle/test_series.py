@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.series import (
+from tests.oracle.series import (
     centre_slices,
     column_weights,
     frequencies,

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.sample_space import SampleSpace
-from tests.tracker.test_covariance import assert_close, draw, slow_apply
+from tests.oracle.sample_space import SampleSpace
+from tests.oracle.test_covariance import assert_close, draw, slow_apply
 
 SHAPES = [(5, 3, 2), (3, 2, 3)]
 ENDS = np.cumsum([int(np.prod(shape)) for shape in SHAPES])[:-1]

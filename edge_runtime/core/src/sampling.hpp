@@ -1,0 +1,311 @@
+// Patches of a frame, resized: OpenCV's INTER_AREA and INTER_LINEAR of a rectangle whose border repeats
+// outside the frame, and an affine cut at fractions of a pixel. No border is ever copied.
+#pragma once
+
+#include "sampling_taps.hpp"
+
+namespace cfvgg {
+
+struct Rectangle {
+  std::int64_t top, left, rows, columns;
+};
+
+class Sampler {
+ public:
+  // The rectangle as (out_rows, out_columns, channels). `linear`: interpolate; otherwise average where both
+  // axes shrink, and interpolate as OpenCV's INTER_AREA does where one grows.
+  void cut(const Picture& frame, const Rectangle& part, bool linear, int out_rows, int out_columns,
+           std::uint8_t* out) {
+    const Span down{part.top, part.rows, frame.rows}, across{part.left, part.columns, frame.columns};
+    if (part.rows == out_rows && part.columns == out_columns) return copy(frame, down, across, out);
+    const bool whole = part.rows % out_rows == 0 && part.columns % out_columns == 0;
+    const bool half = whole && part.rows == 2 * static_cast<std::int64_t>(out_rows) &&
+                      part.columns == 2 * static_cast<std::int64_t>(out_columns);
+    if ((!linear || half) && part.rows >= out_rows && part.columns >= out_columns) {
+      if (!whole && std::max(part.rows, part.columns) < kMostExactPx) {
+        return average_in_order(frame, down, across, out_rows, out_columns, out);
+      }
+      area_taps(down, out_rows, whole, row_taps_);
+      area_taps(across, out_columns, whole, taps_);
+      const float pixels = static_cast<float>(part.rows / out_rows * (part.columns / out_columns));
+      // OpenCV rounds halves up in blocks of 2x2, to the even neighbour elsewhere.
+      return average(frame, whole ? 1 / pixels : 1.0f, half ? 0.125f : 0.0f, out);
+    }
+    linear_taps(across, out_columns, !linear, taps_);
+    linear_rows(down, out_rows, !linear, pairs_.at_least(out_rows));
+    interpolate<false>(frame, out_rows, out);
+  }
+
+  // The square of side_px around (row, column), both exact, as (side_out, side_out, channels). What shrinks to
+  // half or less is averaged over blocks first.
+  void affine(const Picture& frame, double row, double column, double side_px, int side_out,
+              std::uint8_t* out) {
+    const double ratio = side_px / side_out;
+    if (ratio < 2) return affine_once(frame, row, column, side_px, side_out, out);
+    const int block = static_cast<int>(std::min<double>(ratio, kMostPx));
+    const double reach = side_px / 2 + 2.0 * block;
+    // As far as the patch sees, the frame in blocks.
+    const Seen down = seen(row, reach, frame.rows, block), across = seen(column, reach, frame.columns, block);
+    const std::size_t size = static_cast<std::size_t>(down.blocks) * across.blocks * frame.channels;
+    Picture small{blocks_.at_least(size), down.blocks, across.blocks, frame.channels,
+                  static_cast<std::ptrdiff_t>(across.blocks) * frame.channels, frame.channels, 1};
+    cut(frame, {down.start, across.start, down.size, across.size}, false, down.blocks, across.blocks,
+        blocks_.data());
+    const double step_down = static_cast<double>(down.size) / down.blocks;
+    const double step_across = static_cast<double>(across.size) / across.blocks;
+    affine_once(small, (row - down.start + 0.5) / step_down - 0.5,
+                (column - across.start + 0.5) / step_across - 0.5, side_px / step_down, side_out, out);
+  }
+
+ private:
+  struct Seen {
+    int start, size, blocks;
+  };
+
+  static Seen seen(double centre, double reach, int limit, int block) {
+    const auto whole = [limit](double x) { return static_cast<int>(std::clamp<double>(x, -1, limit)); };
+    const int start = std::clamp(whole(centre - reach), 0, limit - 1);
+    const int end = std::max(start + 1, whole(centre + reach));
+    const int blocks = std::max(1, (end - start) / block);
+    return {start, std::min(end - start, blocks * std::min(block, limit)), blocks};
+  }
+
+  void affine_once(const Picture& frame, double row, double column, double side_px, int side_out,
+                   std::uint8_t* out) {
+    const double ratio = side_px / side_out, half = (side_out - 1) / 2.0 * ratio;
+    affine_taps(column - half, ratio, {0, frame.columns, frame.columns}, side_out, taps_);
+    affine_rows(row - half, ratio, {0, frame.rows, frame.rows}, side_out, pairs_.at_least(side_out));
+    interpolate<true>(frame, side_out, out);
+  }
+
+  void copy(const Picture& frame, const Span& down, const Span& across, std::uint8_t* out) {
+    const int channels = frame.channels;
+    const int before = static_cast<int>(std::clamp<std::int64_t>(-across.start, 0, across.size));
+    const int end = static_cast<int>(
+        std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
+    const int from = across.clamped(0), inside = end - before;
+    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(std::max(inside, 1)) * channels);
+    for (std::int64_t y = 0; y < down.size; y++) {
+      const int row = down.clamped(y);
+      const std::uint8_t* pixels = frame.pixels(row, from, std::max(inside, 1), scratch);
+      if (inside > 0) std::memcpy(out + static_cast<std::ptrdiff_t>(before) * channels, pixels, inside * channels);
+      for (int x = 0; x < before; x++) std::memcpy(out + x * channels, pixels, channels);
+      const std::uint8_t* last = pixels + (std::max(inside, 1) - 1) * channels;
+      for (std::int64_t x = end; x < across.size; x++) std::memcpy(out + x * channels, last, channels);
+      out += across.size * channels;
+    }
+  }
+
+  // Rows are added up first, whole vectors at a time, then columns, once per row of the output.
+  void average(const Picture& frame, float scale, float bias, std::uint8_t* out) {
+    const int channels = frame.channels, from = taps_.from, columns = taps_.to - from;
+    const int floats = columns * channels, outputs = taps_.size * channels;
+    std::uint8_t* scratch = bytes_.at_least(floats);
+    float* line = prepare(frame.channels);
+    for (int y = 0; y < row_taps_.size; y++) {
+      const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
+      bool first = true;
+      for (int k = 0; k < row_taps_.count; k++) {
+        if (weights[k] == 0) continue;
+        const std::uint8_t* pixels =
+            frame.pixels(row_taps_.first.data()[y] + k, from, columns, scratch);
+        if (first) weigh(pixels, floats, weights[k], line);
+        else add_weighed(pixels, floats, weights[k], line);
+        first = false;
+      }
+      float* row = wide_.data();
+      combine_columns(line, channels, row);
+      if (scale != 1) {  // apart from the rounding: a fused multiply-add would turn ties
+        for (int i = 0; i < outputs; i++) row[i] *= scale;
+      }
+      round(row, outputs, bias, out);
+      out += outputs;
+    }
+  }
+
+  // The same in OpenCV's order, so that what lies half way between two grey levels is rounded as there: columns
+  // first, a pixel that repeats outside of the frame as often as it does, then rows; nothing fused.
+  void average_in_order(const Picture& frame, const Span& down, const Span& across, int out_rows, int out_columns,
+                        std::uint8_t* out) {
+    const int channels = frame.channels, outputs = out_columns * channels;
+    area_taps({0, down.size, static_cast<int>(down.size)}, out_rows, false, row_taps_);
+    area_taps({0, across.size, static_cast<int>(across.size)}, out_columns, false, taps_);
+    float *line = prepare(channels), *sums = sums_.at_least(outputs);
+    int held = -1;  // the row of the frame that wide_ is of
+    for (int y = 0; y < out_rows; y++, out += outputs) {
+      const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
+      bool first = true;
+      for (int k = 0; k < row_taps_.count; k++) {
+        if (weights[k] == 0) continue;
+        const int row = down.clamped(row_taps_.first.data()[y] + k);
+        if (row != held) {
+          spread(frame, row, across, line);
+          combine_columns(line, channels, wide_.data());
+          held = row;
+        }
+        const float* __restrict wide = wide_.data();
+        if (first) {
+          for (int i = 0; i < outputs; i++) sums[i] = weights[k] * wide[i];
+        } else {
+          for (int i = 0; i < outputs; i++) sums[i] += weights[k] * wide[i];
+        }
+        first = false;
+      }
+      round(sums, outputs, 0.0f, out);
+    }
+  }
+
+  // A row of the rectangle as floats, its border repeated.
+  void spread(const Picture& frame, int row, const Span& across, float* line) {
+    const int channels = frame.channels;
+    const int before = static_cast<int>(std::clamp<std::int64_t>(-across.start, 0, across.size));
+    const int end = static_cast<int>(std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
+    const int from = across.clamped(0), inside = std::max(end - before, 1);
+    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(inside) * channels);
+    const std::uint8_t* pixels = frame.pixels(row, from, inside, scratch);
+    if (end > before) weigh(pixels, (end - before) * channels, 1, line + before * channels);
+    const std::uint8_t* last = pixels + (inside - 1) * channels;
+    for (int x = 0; x < before; x++) weigh(pixels, channels, 1, line + x * channels);
+    for (int x = end; x < across.size; x++) weigh(last, channels, 1, line + x * channels);
+  }
+
+  // Columns first, in integers: OpenCV's arithmetic. kAffine: weights of 1/32, otherwise of 1/2048.
+  template <bool kAffine>
+  void interpolate(const Picture& frame, int out_rows, std::uint8_t* out) {
+    const int channels = frame.channels, outputs = taps_.size * channels;
+    const int columns = taps_.to - taps_.from;
+    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(columns) * channels);
+    float* line = prepare(channels);
+    std::int16_t* lines[2];
+    lines[0] = lines_.at_least(2 * static_cast<std::size_t>(outputs));
+    lines[1] = lines[0] + outputs;
+    int held[2] = {-1, -1};  // which row of the frame each line is of
+    for (int y = 0; y < out_rows; y++) {
+      const RowPair& pair = pairs_.data()[y];
+      if (held[1] == pair.rows[0]) {  // rows come in order: the second of before is the first now
+        std::swap(held[0], held[1]);
+        std::swap(lines[0], lines[1]);
+      }
+      for (int k = 0; k < 2; k++) {
+        if (held[k] == pair.rows[k]) continue;
+        if (k == 1 && held[0] == pair.rows[1]) continue;
+        const std::uint8_t* pixels = frame.pixels(pair.rows[k], taps_.from, columns, scratch);
+        weigh(pixels, columns * channels, 1, line);
+        combine_columns(line, channels, wide_.data());
+        narrow<kAffine ? 0 : 4>(wide_.data(), outputs, lines[k]);
+        held[k] = pair.rows[k];
+      }
+      const std::int16_t* second = held[0] == pair.rows[1] ? lines[0] : lines[1];
+      blend<kAffine>(lines[0], second, outputs, pair, out);
+      out += outputs;
+    }
+  }
+
+  // The line of floats for the columns that are needed; where taps reach past them it stays zero.
+  float* prepare(int channels) {
+    const std::size_t columns = taps_.to - taps_.from, beyond = taps_.count + 2;
+    float* line = line_.at_least((columns + beyond) * channels + 4);
+    std::fill_n(line + columns * channels, beyond * channels + 4, 0.0f);
+    wide_.at_least(static_cast<std::size_t>(taps_.size) * channels + 4);
+    offsets_.at_least(taps_.size);
+    for (int i = 0; i < taps_.size; i++) {
+      offsets_.data()[i] = (taps_.first.data()[i] - taps_.from) * channels;
+    }
+    return line;
+  }
+
+  void combine_columns(const float* line, int channels, float* out) const {
+    if (channels == 3) {
+      switch (taps_.count) {
+        case 2: return combine_pixels<2>(line, out);
+        case 3: return combine_pixels<3>(line, out);
+        case 4: return combine_pixels<4>(line, out);
+        default: return combine_pixels<0>(line, out);
+      }
+    }
+    switch (taps_.count) {
+      case 2: return combine_single<2>(line, out);
+      case 3: return combine_single<3>(line, out);
+      default: return combine_single<0>(line, out);
+    }
+  }
+
+  // Three channels: a vector of four floats holds a pixel and a channel of the next, which is overwritten.
+  template <int kCount>
+  void combine_pixels(const float* line, float* out) const {
+    const int count = kCount ? kCount : taps_.count;
+    const float* weights = taps_.weights.data();
+    const int* offsets = offsets_.data();
+    for (int i = 0; i < taps_.size; i++, weights += count) {
+      const float* from = line + offsets[i];
+      F4 total = load4(from) * weights[0];
+      for (int k = 1; k < count; k++) total += load4(from + 3 * k) * weights[k];
+      store4(out + 3 * i, total);
+    }
+  }
+
+  template <int kCount>
+  void combine_single(const float* line, float* out) const {
+    const int count = kCount ? kCount : taps_.count;
+    const float* weights = taps_.weights.data();
+    const int* offsets = offsets_.data();
+    for (int i = 0; i < taps_.size; i++, weights += count) {
+      const float* from = line + offsets[i];
+      float total = from[0] * weights[0];
+      for (int k = 1; k < count; k++) total += from[k] * weights[k];
+      out[i] = total;
+    }
+  }
+
+  static void weigh(const std::uint8_t* __restrict pixels, int count, float weight, float* __restrict line) {
+    for (int i = 0; i < count; i++) line[i] = weight * static_cast<float>(pixels[i]);
+  }
+
+  static void add_weighed(const std::uint8_t* __restrict pixels, int count, float weight,
+                          float* __restrict line) {
+    for (int i = 0; i < count; i++) line[i] += weight * static_cast<float>(pixels[i]);
+  }
+
+  // To the nearest, halves to the even one: what is left in the last bits of a float of 2^23 and more.
+  static void round(const float* __restrict row, int count, float bias, std::uint8_t* __restrict out) {
+    for (int i = 0; i < count; i++) {
+      const float shifted = row[i] + bias + 12582912.0f;
+      std::int32_t bits;
+      std::memcpy(&bits, &shifted, sizeof bits);
+      out[i] = static_cast<std::uint8_t>(bits);
+    }
+  }
+
+  template <int kShift>
+  static void narrow(const float* __restrict row, int count, std::int16_t* __restrict out) {
+    for (int i = 0; i < count; i++) {
+      out[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(row[i]) >> kShift);
+    }
+  }
+
+  template <bool kAffine>
+  static void blend(const std::int16_t* __restrict a, const std::int16_t* __restrict b, int count,
+                    const RowPair& pair, std::uint8_t* __restrict out) {
+    const auto u = static_cast<std::int16_t>(pair.weights[0]), v = static_cast<std::int16_t>(pair.weights[1]);
+    for (int i = 0; i < count; i++) {
+      if constexpr (kAffine) {
+        out[i] = static_cast<std::uint8_t>((u * a[i] + v * b[i] + 512) >> 10);
+      } else {
+        const auto high = static_cast<std::int16_t>((u * a[i]) >> 16);
+        const auto low = static_cast<std::int16_t>((v * b[i]) >> 16);
+        out[i] = static_cast<std::uint8_t>(static_cast<std::int16_t>(high + low + 2) >> 2);
+      }
+    }
+  }
+
+  static constexpr std::int64_t kMostExactPx = 65536;
+
+  Taps taps_, row_taps_;
+  Scratch<RowPair> pairs_;
+  Scratch<std::uint8_t> bytes_, blocks_;
+  Scratch<float> line_, wide_, sums_;
+  Scratch<int> offsets_;
+  Scratch<std::int16_t> lines_;
+};
+
+}  // namespace cfvgg

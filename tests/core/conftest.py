@@ -1,0 +1,5 @@
+"""The same bundle as for the trackers' tests."""
+
+from tests.tracker.conftest import bundle_path
+
+__all__ = ["bundle_path"]
