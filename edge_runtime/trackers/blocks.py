@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
+from edge_runtime.core import kernels
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.colour import colour_names, grey
@@ -19,8 +20,15 @@ from edge_runtime.types import FloatArray, Frame
 
 HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
 CNN_PREFIX = "cnn:"
-# How a sample is cut from the frame: side in frame pixels, side of the output.
-Cutter = Callable[[Frame, tuple[int, int], float, int], Frame]
+
+
+class Cutter(Protocol):
+    """How a sample is cut from the frame."""
+
+    def __call__(
+        self, frame: Frame, centre: tuple[int, int], side_px: float, output_px: int, *, out: Frame | None
+    ) -> Frame:
+        """The square of `side_px` frame pixels, (output_px, output_px, channels), written into `out`."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,8 @@ class SampleLayout:
         table: FloatArray | None = None,
     ) -> None:
         self.specs, self._cut, self._extractor, self._table = list(specs), cut, extractor, table
+        self._patch_rooms: dict[tuple[int, int, int, int], Frame] = {}
+        self._map_rooms: dict[tuple[int, int], FloatArray] = {}
         self._levels = tuple(level for spec in specs if (level := spec.level) is not None)
         if self._levels:
             assert extractor is not None  # block_specs saw to it
@@ -137,28 +147,65 @@ class SampleLayout:
         if any(spec.level is None for spec in self.specs):
             support = self._patches(frame, centre, scales, self.support_px)
         return [
-            central_cells(maps[spec.level], self.support_px // spec.cell_px, spec.pooling)
+            self._central(maps[spec.level], block)
             if spec.level is not None
-            else self._hand_crafted(spec, support)
-            for spec in self.specs
+            else hand_crafted_map(spec, support, self._table, self._room(block, len(scales)))
+            for block, spec in enumerate(self.specs)
         ]
 
     def _patches(self, frame: Frame, centre: tuple[int, int], scales: Sequence[float], px: int) -> Frame:
-        return np.stack([self._cut(frame, centre, px * scale, px) for scale in scales])
+        shape = len(scales), px, px, frame.shape[2]
+        if shape not in self._patch_rooms:
+            self._patch_rooms[shape] = np.empty(shape, np.uint8)
+        patches = self._patch_rooms[shape]
+        for patch, scale in zip(patches, scales, strict=True):
+            self._cut(frame, centre, px * scale, px, out=patch)
+        return patches
 
-    def _hand_crafted(self, spec: BlockSpec, patches: Frame) -> FloatArray:
-        if spec.name == "hog":
-            return hog(patches, spec.cell_px)
-        if spec.name == "gray":
-            return grey(patches, spec.cell_px)
-        assert self._table is not None  # the tracker saw to it
-        return colour_names(patches, self._table, spec.cell_px)
+    def _room(self, block: int, samples: int) -> FloatArray:
+        """The array that a block's maps of so many samples are written into, frame after frame."""
+        cells, channels = self.cells[block], self.specs[block].channels
+        if (block, samples) not in self._map_rooms:
+            self._map_rooms[block, samples] = np.empty((samples, cells, cells, channels), np.float32)
+        return self._map_rooms[block, samples]
+
+    def _central(self, maps: FloatArray, block: int) -> FloatArray:
+        """The cells of (n, rows, columns, channels) that cover the support; means if the block is pooled."""
+        pooling = self.specs[block].pooling
+        wanted = self.cells[block] * pooling
+        top, left = ((size - wanted) // 2 for size in maps.shape[1:3])
+        cut = maps[:, top : top + wanted, left : left + wanted]
+        if pooling == 1:
+            return cut
+        room = self._room(block, len(maps))
+        for sample, out in zip(cut, room, strict=True):
+            kernels.pool(channels_innermost(sample), out)
+        return room
 
 
-def cut_rounded(frame: Frame, centre: tuple[int, int], side_px: float, output_px: int) -> Frame:
+def hand_crafted_map(
+    spec: BlockSpec, patches: Frame, table: FloatArray | None, out: FloatArray | None = None
+) -> FloatArray:
+    """The map of "hog", "gray" or "cn" of patches (n, rows, columns, channels), into `out` if it is given."""
+    if spec.name == "hog":
+        return hog(patches, spec.cell_px, out=out)
+    if spec.name == "gray":
+        return grey(patches, spec.cell_px, out=out)
+    assert table is not None  # block_specs saw to it
+    return colour_names(patches, table, spec.cell_px)
+
+
+def channels_innermost(maps: FloatArray) -> FloatArray:
+    """Maps as they are, or a copy if a cell's channels do not lie together."""
+    return maps if maps.strides[-1] == maps.itemsize else np.ascontiguousarray(maps)
+
+
+def cut_rounded(
+    frame: Frame, centre: tuple[int, int], side_px: float, output_px: int, *, out: Frame | None = None
+) -> Frame:
     """STRCF's way, see `sampling.patch_of_size`."""
     side = max(round_half_up(side_px), 2)
-    return patch_of_size(frame, centre, side, side, (output_px, output_px))
+    return patch_of_size(frame, centre, side, side, (output_px, output_px), out=out)
 
 
 def grown(side_px: float, cells_of: Callable[[int], int], cells: Literal["more", "odd"]) -> tuple[int, int]:
@@ -178,19 +225,6 @@ def hand_crafted_side(side_px: float, cells_px: Sequence[int], cells: Literal["m
     side = (1 + 2 * round_half_up(side_px / (2 * coarsest))) * coarsest
     odd_blocks = [sum((side + extra) // cell % 2 for cell in cells_px) for extra in range(coarsest)]
     return side + int(np.argmax(odd_blocks))
-
-
-def central_cells(maps: FloatArray, cells: int, pooling: int) -> FloatArray:
-    """The middle `cells * pooling` cells of (n, rows, columns, channels), averaged over `pooling` a side."""
-    wanted = cells * pooling
-    top, left = ((size - wanted) // 2 for size in maps.shape[1:3])
-    cut = maps[:, top : top + wanted, left : left + wanted]
-    if pooling == 1:
-        return cut
-    # Sums of slices: several times faster than a mean over two axes of six.
-    rows = sum((cut[:, k::pooling] for k in range(1, pooling)), start=cut[:, ::pooling])
-    both = sum((rows[:, :, k::pooling] for k in range(1, pooling)), start=rows[:, :, ::pooling])
-    return np.asarray(both * np.float32(1 / pooling**2))
 
 
 def sample_side(

@@ -8,68 +8,75 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
+from edge_runtime.core import kernels
 from edge_runtime.errors import ConfigError, WeightsError
 from edge_runtime.types import FloatArray, Frame
 
-LUMA = np.array([[0.114020904255103, 0.587043074451121, 0.298936021293775]], np.float32)  # B, G, R; rgb2gray
 TABLE_ROWS = 32**3
 NAMES = 11
 EXPECTED = f"give a table of {TABLE_ROWS} rows, one for every 8 levels of red, green and blue, red fastest"
 
 
-def grey(patches: Frame, cell_px: int) -> FloatArray:
+def grey(
+    patches: Frame, cell_px: int, *, out: FloatArray | None = None, first_channel: int = 0
+) -> FloatArray:
     """Mean intensity of every cell, -0.5 to 0.5: (n, rows // cell_px, columns // cell_px, 1) float32.
 
     Args:
-        patches: (n, rows, columns, 3) BGR or (n, rows, columns, 1), uint8.
+        patches: (n, rows, columns, 3) BGR or (n, rows, columns, 1), uint8, any strides. MATLAB's rgb2gray.
         cell_px: side of a cell in pixels.
+        out: maps of one or more channels to write into, contiguous.
+        first_channel: which one of `out`.
+
+    Returns:
+        `out`, or a new array.
+
+    Raises:
+        ValueError: `out` has another shape, or no such channel.
     """
-    count, rows, columns, channels = patches.shape
-    down, across = rows // cell_px, columns // cell_px
-    if count * down * across == 0:
-        return np.zeros((count, down, across, 1), np.float32)
-    cut = patches[:, : down * cell_px, : across * cell_px].astype(np.float32, order="C")
-    # Whole cells of all patches stacked are whole cells again.
-    stacked = cut.reshape(count * down * cell_px, across * cell_px, channels)
-    luma = cv2.transform(stacked, LUMA) if channels == 3 else stacked
-    means = cv2.resize(luma, (across, count * down), interpolation=cv2.INTER_AREA)
-    return cast(FloatArray, means).reshape(count, down, across, 1) / np.float32(255) - np.float32(0.5)
+    if out is None:
+        count, rows, columns, _ = patches.shape
+        out = np.empty((count, rows // cell_px, columns // cell_px, 1), np.float32)
+    kernels.grey(patches, cell_px, out, first_channel)
+    return out
 
 
-def colour_names(patches: Frame, table: FloatArray, cell_px: int) -> FloatArray:
+def colour_names(
+    patches: Frame,
+    table: FloatArray,
+    cell_px: int,
+    *,
+    out: FloatArray | None = None,
+    first_channel: int = 0,
+) -> FloatArray:
     """Mean of every cell's table entries: (n, rows // cell_px, columns // cell_px, k) float32.
 
     Args:
-        patches: (n, rows, columns, 3) BGR, uint8.
-        table: (32768, k) float32; row R // 8 + 32 * (G // 8) + 1024 * (B // 8).
+        patches: (n, rows, columns, 3) BGR, uint8, any strides.
+        table: (32768, k) float32, contiguous; row R // 8 + 32 * (G // 8) + 1024 * (B // 8).
         cell_px: side of a cell in pixels.
+        out: maps of k or more channels to write into, contiguous.
+        first_channel: the first of the k in `out`.
+
+    Returns:
+        `out`, or a new array.
 
     Raises:
         ConfigError: the patches have no colour.
+        ValueError: `out` has another shape, or too few channels from the first one on.
     """
     count, rows, columns, channels = patches.shape
     if channels != 3:
         raise ConfigError(
             f"Color Names need three channels, the patches have {channels}", fix="use grey for grey sequences"
         )
-    down, across = rows // cell_px, columns // cell_px
-    if count * down * across == 0:
-        return np.zeros((count, down, across, table.shape[1]), np.float32)
-    cut = patches[:, : down * cell_px, : across * cell_px].reshape(1, -1, channels)
-    blue, green, red = (plane.astype(np.int32) >> 3 for plane in cv2.split(cut))
-    index = (((blue << 5) + green) << 5) + red
-    by_cell = index.reshape(count, down, cell_px, across, cell_px).swapaxes(2, 3).ravel()
-    # A row a cell, whose entries count how often it takes a row of the table: no table entry is copied.
-    area_px = cell_px**2
-    starts = np.arange(0, by_cell.size + 1, area_px, dtype=np.int32)
-    shares = np.full(by_cell.size, 1 / area_px, np.float32)
-    matrix = scipy.sparse.csr_array((shares, by_cell, starts), shape=(starts.size - 1, TABLE_ROWS))
-    return cast(FloatArray, matrix @ table).reshape(count, down, across, table.shape[1])
+    if out is None:
+        out = np.empty((count, rows // cell_px, columns // cell_px, table.shape[1]), np.float32)
+    kernels.colour_names(patches, table, cell_px, out, first_channel)
+    return out
 
 
 def load_colour_names(path: Path) -> FloatArray:
@@ -116,8 +123,14 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 
 def _read_mat(path: Path) -> NDArray[Any]:
-    import scipy.io  # noqa: PLC0415 (slow to import, and only for this)
-
+    try:
+        import scipy.io  # noqa: PLC0415 (slow to import, and only for this)
+    except ImportError as error:
+        raise WeightsError(
+            "is a MATLAB file, which only scipy reads, and that is not installed",
+            where=path,
+            fix="pip install scipy, or convert the table to .npy once",
+        ) from error
     found = [array for array in scipy.io.loadmat(str(path), appendmat=False).values() if _is_table(array)]
     if len(found) != 1:
         raise WeightsError(

@@ -7,7 +7,7 @@ import math
 from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.blocks import block_specs
+from edge_runtime.trackers.blocks import block_specs, channels_innermost
 from edge_runtime.trackers.eco_filter import EcoFilter
 from edge_runtime.trackers.sampled import SampledTracker
 from edge_runtime.trackers.sampling import decimated_patch
@@ -50,7 +50,7 @@ class EcoTracker(SampledTracker):
         self._filter = EcoFilter(config, layout.cells, channels, layout.support_px, self.base_px)
         self._exclude_cells = self._sidelobe_margin(layout.support_px, self._filter.output_size)
         at = self._pixel()
-        maps = [m[0] for m in layout.extract(frame, at, [self.scale])]
+        maps = self._maps(frame, at)
         self._filter.learn_first(maps, self._shift(at, self.scale))
         self._scale_filter = ScaleFilter(config.scale, target_px, self.base_px)
         self._scale_filter.learn(frame, self.centre, self.scale)
@@ -59,7 +59,7 @@ class EcoTracker(SampledTracker):
     def _locate(self, frame: Frame) -> float:
         at = self._pixel()
         with self._stage("features"):
-            maps = [m[0] for m in self._layout.extract(frame, at, [self.scale])]
+            maps = self._maps(frame, at)
         core = self._filter.core
         with self._stage("series"):
             core.series(maps)
@@ -83,6 +83,10 @@ class EcoTracker(SampledTracker):
         self._since_training = 0 if due else self._since_training + 1
         with self._stage("scale"):
             self._scale_filter.learn(frame, self.centre, self.scale)
+
+    def _maps(self, frame: Frame, at: tuple[int, int]) -> list[FloatArray]:
+        """(cells, cells, channels), one per block."""
+        return [channels_innermost(m[0]) for m in self._layout.extract(frame, at, [self.scale])]
 
     def _shift(self, at: tuple[int, int], scale: float) -> tuple[float, float]:
         """The target's place relative to pixel `at`, in radians of the sample's period."""

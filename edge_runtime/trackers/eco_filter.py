@@ -25,9 +25,17 @@ from edge_runtime.trackers.settings import EcoConfig
 from edge_runtime.types import FloatArray
 
 NUMBERS = (
-    "samples", "iterations", "first_gauss_newton", "first_iterations", "learning_rate", "forgetting",
-    "precondition_data", "precondition_regularisation", "precondition_projection", "projection_regularisation",
-)  # fmt: skip
+    "samples",
+    "iterations",
+    "first_gauss_newton",
+    "first_iterations",
+    "learning_rate",
+    "forgetting",
+    "precondition_data",
+    "precondition_regularisation",
+    "precondition_projection",
+    "projection_regularisation",
+)
 
 
 class EcoFilter:

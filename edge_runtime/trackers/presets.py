@@ -23,7 +23,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "kernel": "gaussian",
         "search_scale": 2.5,
         "label_sigma": 0.1,
-        "scales": 1,
+        "scale_filter": False,
     },
     "feco": {},
     "eco-hc": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from typing import Literal
 
 from edge_runtime.confidence import ConfidenceModel
@@ -13,7 +12,7 @@ from edge_runtime.trackers.settings import EcoConfig, StrcfConfig
 from edge_runtime.types import FloatArray, Frame
 
 
-class SampledTracker(CorrelationTracker, abc.ABC):
+class SampledTracker(CorrelationTracker):
     """A tracker whose sample has a size of its own, scaled to the target.
 
     Args:

@@ -8,10 +8,58 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from edge_runtime.confidence import ConfidenceConfig
 from edge_runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ScaleFilterConfig:
+    """Settings of the scale filter; the defaults are ECO's.
+
+    Attributes:
+        scales: number of sizes that are sampled, odd.
+        interpolated_scales: number of sizes after interpolation, odd.
+        step: ratio of neighbouring interpolated sizes.
+        label_sigma: deviation of the label over the number of interpolated sizes.
+        learning_rate: share of a new frame.
+        regularisation: added to the filter's denominator.
+        model_area_px: largest area of the patch that the features are taken from.
+    """
+
+    TABLE: ClassVar[str] = "tracker.eco.scale"
+
+    scales: int = 17
+    interpolated_scales: int = 33
+    step: float = 1.02
+    label_sigma: float = 0.0625
+    learning_rate: float = 0.025
+    regularisation: float = 1e-2
+    model_area_px: float = 512.0
+
+    def __post_init__(self) -> None:
+        count = self.interpolated_scales
+        require(
+            self.TABLE,
+            self,
+            scales=3 <= self.scales <= 65 and self.scales % 2 == 1,
+            interpolated_scales=self.scales <= count <= 129 and count % 2 == 1,
+            step=1.001 <= self.step <= 1.5,
+            label_sigma=0 < self.label_sigma <= 1,
+            learning_rate=0 <= self.learning_rate <= 1,
+            regularisation=0 < self.regularisation <= 1e6,
+            model_area_px=64 <= self.model_area_px <= 16384,
+        )
+
+
+@dataclass(frozen=True)
+class KcfScaleConfig(ScaleFilterConfig):
+    """Settings of the scale filter with KCF's defaults."""
+
+    TABLE: ClassVar[str] = "tracker.kcf.scale"
+
+    model_area_px: float = 256.0
 
 
 @dataclass(frozen=True)
@@ -29,10 +77,7 @@ class KcfConfig:
         label_sigma: deviation of the Gaussian label over sqrt(target area).
         regularisation: ridge term, for features of unit mean square.
         learning_rate: share of the new frame in the model.
-        scales: number of window sizes searched in each frame, odd; 1 keeps the size fixed.
-        scale_step: ratio of neighbouring sizes.
-        scale_penalty: factor on the response of sizes other than the last one.
-        scale_damping: share of the measured change of size that is taken over.
+        scale_filter: whether the size is followed, by `scale`; otherwise it stays.
     """
 
     feature: str = "cnn:middle"
@@ -44,10 +89,8 @@ class KcfConfig:
     label_sigma: float = 0.125
     regularisation: float = 1e-4
     learning_rate: float = 0.02
-    scales: int = 3
-    scale_step: float = 1.02
-    scale_penalty: float = 0.985
-    scale_damping: float = 0.7
+    scale_filter: bool = True
+    scale: KcfScaleConfig = field(default_factory=KcfScaleConfig)
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
 
     def __post_init__(self) -> None:
@@ -61,47 +104,6 @@ class KcfConfig:
             label_sigma=0.01 <= self.label_sigma <= 1,
             regularisation=0 < self.regularisation <= 10,
             learning_rate=0 <= self.learning_rate <= 1,
-            scales=1 <= self.scales <= 9 and self.scales % 2 == 1,
-            scale_step=1.001 <= self.scale_step <= 1.5,
-            scale_penalty=0.5 <= self.scale_penalty <= 1,
-            scale_damping=0 < self.scale_damping <= 1,
-        )
-
-
-@dataclass(frozen=True)
-class ScaleFilterConfig:
-    """Settings of the scale filter.
-
-    Attributes:
-        scales: number of sizes that are sampled, odd.
-        interpolated_scales: number of sizes after interpolation, odd.
-        step: ratio of neighbouring interpolated sizes.
-        label_sigma: deviation of the label over the number of interpolated sizes.
-        learning_rate: share of a new frame.
-        regularisation: added to the filter's denominator.
-        model_area_px: largest area of the patch that the features are taken from.
-    """
-
-    scales: int = 17
-    interpolated_scales: int = 33
-    step: float = 1.02
-    label_sigma: float = 0.0625
-    learning_rate: float = 0.025
-    regularisation: float = 1e-2
-    model_area_px: float = 512.0
-
-    def __post_init__(self) -> None:
-        count = self.interpolated_scales
-        require(
-            "tracker.eco.scale",
-            self,
-            scales=3 <= self.scales <= 65 and self.scales % 2 == 1,
-            interpolated_scales=self.scales <= count <= 129 and count % 2 == 1,
-            step=1.001 <= self.step <= 1.5,
-            label_sigma=0 < self.label_sigma <= 1,
-            learning_rate=0 <= self.learning_rate <= 1,
-            regularisation=0 < self.regularisation <= 1e6,
-            model_area_px=64 <= self.model_area_px <= 16384,
         )
 
 

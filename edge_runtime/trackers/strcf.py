@@ -11,7 +11,7 @@ from edge_runtime.confidence import ConfidenceModel
 from edge_runtime.core import kernels
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.blocks import block_specs, cut_rounded
+from edge_runtime.trackers.blocks import block_specs, channels_innermost, cut_rounded
 from edge_runtime.trackers.fourier import gaussian_label, rfft2
 from edge_runtime.trackers.regularisation import target_window
 from edge_runtime.trackers.sampled import SampledTracker
@@ -102,8 +102,3 @@ class StrcfTracker(SampledTracker):
         with self._stage("features"):
             maps = self._layout.extract(frame, at, scales)
             return [channels_innermost(maps[b]) for group in self._groups for b in group]
-
-
-def channels_innermost(maps: FloatArray) -> FloatArray:
-    """Maps (n, rows, columns, channels) as they are, or a copy if a cell's channels do not lie together."""
-    return maps if maps.strides[3] == maps.itemsize else np.ascontiguousarray(maps)

@@ -13,17 +13,19 @@ from edge_runtime.trackers.settings import EcoConfig
 from edge_runtime.types import FloatArray
 from tests.oracle import eco_filter as oracle
 
+HOG_ONLY = EcoConfig(features=("hog",), pooling=(1,), channels=(3,), samples=1)
+HAND_CRAFTED = replace(HOG_ONLY, features=("hog", "gray"), pooling=(1, 1), channels=(10, 1), samples=7)
 CASES = {
     "feco": (EcoConfig(), (36, 9, 36), (12, 64, 31)),
-    "eco-hc": (EcoConfig(features=("hog", "gray"), pooling=(1, 1), channels=(10, 1), samples=7), (35, 35), (31, 1)),
+    "eco-hc": (HAND_CRAFTED, (35, 35), (31, 1)),
     "even number of channels": (
-        EcoConfig(features=("hog",), pooling=(1,), channels=(4,), samples=5, learning_rate=0.2), (24,), (31,),
+        replace(HOG_ONLY, channels=(4,), samples=5, learning_rate=0.2),
+        (24,),
+        (31,),
     ),
-    "one sample": (EcoConfig(features=("hog",), pooling=(1,), channels=(3,), samples=1), (20,), (31,)),
-    "replaces samples": (
-        EcoConfig(features=("hog",), pooling=(1,), channels=(3,), samples=2, learning_rate=0.6), (20,), (31,),
-    ),
-}  # fmt: skip
+    "one sample": (HOG_ONLY, (20,), (31,)),
+    "replaces samples": (replace(HOG_ONLY, samples=2, learning_rate=0.6), (20,), (31,)),
+}
 
 
 def smooth_maps(rng: np.random.Generator, cells: int, channels: int) -> FloatArray:

@@ -1,7 +1,8 @@
-"""Patches of the compiled core against OpenCV's (tests/oracle), byte for byte but for ties of averages."""
+"""Patches of the compiled core against OpenCV's (tests/oracle), byte for byte."""
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import cv2
@@ -13,6 +14,7 @@ from tests.core.levels import every_level
 from tests.oracle import patches as oracle_patches
 from tests.oracle import sampling as oracle
 
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 LINEAR = {"linear": True, "area": False}
 every = pytest.mark.parametrize("core", every_level())
 
@@ -55,7 +57,8 @@ def test_a_cut_is_opencv_s(core: Any, how: str, seed: int) -> None:
         gap = np.abs(found.astype(int) - expected)
         assert gap.max() <= (how == "area"), (frame.shape, part, output)
         different, total = different + np.count_nonzero(gap), total + gap.size
-    assert different <= 1e-3 * total
+    # Elsewhere OpenCV's own sums are fused and fall on the other side of a tie now and then.
+    assert different <= (0 if X86 else 1e-3 * total)
 
 
 @every
@@ -81,6 +84,18 @@ def test_an_affine_cut_is_opencv_s(core: Any, seed: int) -> None:
         core.cut_affine(frame, *centre, side, found)
         expected = oracle_patches.sample_patch(np.ascontiguousarray(frame), centre, side, output)
         np.testing.assert_array_equal(found, expected, err_msg=str((frame.shape, centre, side, output)))
+
+
+@every
+def test_averages_with_many_ties_are_opencv_s(core: Any) -> None:
+    """Of smooth pictures, and ratios as 4 / 3 whose means are often exactly between two grey levels."""
+    noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    for frame in (noise, cv2.GaussianBlur(noise, (0, 0), 3), noise // 128):
+        for size in (136, 144, 160, 192, 224, 255, 320):
+            part, output = (20, -9, size, size), (128, 128)
+            gap = cut(core, frame, part, output, "area").astype(int) - opencv(frame, part, output, "area")
+            assert np.abs(gap).max() <= (0 if X86 else 1)
+            assert np.count_nonzero(gap) <= 1e-3 * gap.size
 
 
 @pytest.mark.parametrize("side", [30.0, 55.5, 100.0, 131.0, 290.0])

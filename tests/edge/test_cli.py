@@ -101,13 +101,13 @@ def test_options_win_over_the_file(edge: Any, template: list[Config], tmp_path: 
     first = edge("run", "--config", file)
     second = edge(
         "run", "--config", file, "--max-frames", 3, "--dtype", "float32",
-        "--preset", "kcf", "--set", "tracker.kcf.scale_step=1.05", "--set", "tracker.colour_names=w2c.mat",
+        "--preset", "kcf", "--set", "tracker.kcf.learning_rate=0.05", "--set", "tracker.colour_names=w2c.mat",
     )  # fmt: skip
     assert first.out.splitlines()[0].startswith("frames    2 of 320x240")
     assert second.out.splitlines()[0].startswith("frames    3 of 320x240")
     assert [c.model.chosen_dtype for c in template] == ["int8", "float32"]
     assert [c.tracker.preset for c in template] == ["fkcf", "kcf"]
-    assert [c.tracker.kcf.scale_step for c in template] == [1.02, 1.05]
+    assert [c.tracker.kcf.learning_rate for c in template] == [0.02, 0.05]
     assert [c.tracker.kcf.kernel for c in template] == ["linear", "gaussian"]
     assert [c.tracker.kcf.feature for c in template] == ["cnn:low"] * 2  # the file wins over the preset
     assert template[1].tracker.colour_names == "w2c.mat"
@@ -118,8 +118,8 @@ def test_options_win_over_the_file(edge: Any, template: list[Config], tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--set", "tracker.kcf.scales"], "--set 'tracker.kcf.scales' is not KEY=VALUE"),
-        (["--set", "tracker.kcf.scale=3"], "unknown key 'scale'; did you mean 'tracker.kcf.scales'?"),
+        (["--set", "tracker.kcf.kernel"], "--set 'tracker.kcf.kernel' is not KEY=VALUE"),
+        (["--set", "tracker.kcf.kernal=3"], "unknown key 'kernal'; did you mean 'tracker.kcf.kernel'?"),
         (["--preset", "kcf", "--set", "tracker.preset.x=3"], "unknown key 'tracker.preset.x'"),
         (["--preset", "csrt"], "tracker.preset = 'csrt' has the wrong type; use"),
         (["--bundle", "b", "--box", "1,2,3,4"], "no source is given"),

@@ -43,10 +43,10 @@ def test_every_setting_of_the_reference_file_is_explained() -> None:
 
 
 def test_a_file_and_options_override_in_this_order(tmp_path: Path) -> None:
-    path = written(tmp_path, '[source]\nuri = "a.mp4"\nmax_frames = 5\n[tracker.kcf]\nscales = 1\n')
+    path = written(tmp_path, '[source]\nuri = "a.mp4"\nmax_frames = 5\n[tracker.kcf]\nsearch_scale = 2\n')
     config = load_config(path, {"source.uri": "fake:", "target.box": [1, 2, 3, 4], "model.dtype": None})
     assert (config.source.uri, config.source.max_frames) == ("fake:", 5)
-    assert config.tracker.kcf.scales == 1
+    assert config.tracker.kcf.search_scale == 2
     assert config.target.box == (1.0, 2.0, 3.0, 4.0)
     assert config.model.dtype == "auto"
 
@@ -117,7 +117,8 @@ def test_auto_runs_int8_and_an_empty_name_is_the_host() -> None:
         ("[output]\nvideo = 'a.avi'", "a name that ends in .mp4"),
         ("[output]\ncontact_sheet = 'a.jpg'", "a name that ends in .png"),
         ("[output]\ncontact_sheet_frames = 0", "output.contact_sheet_frames = 0 is not allowed"),
-        ("[tracker.kcf]\nscales = 2", "tracker.kcf.scales = 2 is out of range"),
+        ("[tracker.kcf]\nsearch_scale = 1", "tracker.kcf.search_scale = 1.0 is out of range"),
+        ("[tracker.kcf.scale]\nscales = 4", "tracker.kcf.scale.scales = 4 is out of range"),
         ("[tracker]\npreset = 'mosse'", "tracker.preset = 'mosse' has the wrong type"),
         ("[tracker]\npreset = 3", "tracker.preset = 3 has the wrong type"),
         ("[tracker.eco]\nsamples = 0", "tracker.eco.samples = 0 is out of range"),

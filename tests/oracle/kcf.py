@@ -1,8 +1,8 @@
 """KCF and fKCF: kernelised correlation filters on one feature (Henriques 2015, eqs. 16, 22, 30, 31).
 
 A square window around the target is resized to a fixed size; the filter that maps its features to a
-Gaussian is solved in closed form in the Fourier domain. Scale, if at all, is searched with a few windows
-of other sizes in the same batch.
+Gaussian is solved in closed form in the Fourier domain. A frame's one sample serves to find the target and
+to learn it; scale, if at all, is fDSST's filter's task.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.confidence import ConfidenceModel
-from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.base import MIN_TARGET_PX, CorrelationTracker
+from edge_runtime.trackers.patches import sample_patch
 from edge_runtime.trackers.settings import KcfConfig
 from edge_runtime.types import ComplexArray, FloatArray, Frame
 from tests.oracle.blocks import BlockSpec, block_specs
@@ -24,10 +24,9 @@ from tests.oracle.fourier import (
     peak,
     peak_to_sidelobe_ratio,
     rfft2,
-    vertex,
 )
 from tests.oracle.hog import hog
-from tests.oracle.patches import sample_scales
+from tests.oracle.scale_filter import ScaleFilter
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
 INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}
@@ -51,10 +50,14 @@ class KernelFilter:
         self._template: ComplexArray | None = None
         self._dual: ComplexArray | None = None
 
-    def learn(self, features: FloatArray, rate: float) -> None:
-        """Blend in a sample (channels, rows, columns), windowed, the target at its centre."""
+    def learn(self, features: FloatArray, rate: float, shift: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Blend in a sample (channels, rows, columns), windowed, the target `shift` cells off its centre.
+
+        The shift is a turn of the spectrum's phases, which leaves the kernel with itself as it is.
+        """
         spectrum = rfft2(features)
         dual = self._label / (self._kernel(spectrum, spectrum[None])[0] + np.float32(self._regularisation))
+        spectrum = spectrum * turns(self.shape, shift)
         if self._template is None or self._dual is None:
             self._template, self._dual = spectrum, dual
         else:
@@ -90,6 +93,23 @@ class KernelFilter:
         return total
 
 
+def turns(shape: tuple[int, ...], shift: tuple[float, float]) -> ComplexArray:
+    """exp(2 pi i (f . shift) / n) for a half spectrum: what lies at `shift` comes to the origin.
+
+    Half of an even n is its own negative frequency, so its real part is left.
+    """
+    down, right = (np.exp(2j * np.pi * f * d) for f, d in zip(axes(shape), shift, strict=True))
+    for size, factor in zip(shape, (down, right), strict=True):
+        if size % 2 == 0:
+            factor[size // 2] = factor[size // 2].real
+    return np.outer(down, right).astype(np.complex64)
+
+
+def axes(shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+    """Frequencies of a half spectrum's rows and columns, in turns a cell."""
+    return np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+
+
 class KcfTracker(CorrelationTracker):
     """A `Tracker`; see `KcfConfig`.
 
@@ -102,25 +122,16 @@ class KcfTracker(CorrelationTracker):
     ) -> None:
         super().__init__(config.confidence, confidence)
         self.config, self._extractor = config, extractor
-        if config.feature == "cn":
-            raise ConfigError(
-                "tracker.kcf.feature = 'cn' is not supported", fix="use cnn:<level>, hog or gray"
-            )
         (self._spec,) = block_specs([config.feature], [1], config.hand_crafted_cell_px, extractor)
         self._input_px = config.input_px or INPUT_PX.get(config.feature, 208)
-        half = config.scales // 2
-        self._factors = [config.scale_step**k for k in range(-half, half + 1)]
-        self._penalties = np.array([1.0 if k == half else config.scale_penalty for k in range(config.scales)])
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         self.base_px, self.scale = target_px, 1.0
         self._window_px = self.config.search_scale * float(np.sqrt(target_px[0] * target_px[1]))
-        features = self._raw_features(frame, [1.0])
-        rows, columns = features.shape[2:]
-        if min(rows, columns) < 5:
-            raise ConfigError(f"{self.config.feature} has only {rows}x{columns} cells", fix="raise input_px")
+        maps = self._features(frame)
+        rows, columns = maps.shape[1:]
         window = hann_window(rows, columns)
-        root_mean_square = float(np.sqrt(np.mean((features * window) ** 2)))
+        root_mean_square = float(np.sqrt(np.mean((maps * window) ** 2)))
         # Window and normalisation in one factor, the target's for good: (rows, columns) float32.
         self._weight = window * np.float32(1.0 / max(root_mean_square, 1e-12))
         target_cells = rows / self.config.search_scale
@@ -128,31 +139,36 @@ class KcfTracker(CorrelationTracker):
         self._exclude_cells = max(2, round(target_cells / 4))
         sigma = self.config.kernel_sigma if self.config.kernel == "gaussian" else None
         self._filter = KernelFilter(label, self.config.regularisation, sigma)
-        self._filter.learn((features * self._weight)[0], 1.0)
+        self._filter.learn(maps * self._weight, 1.0)
+        self._scale_filter = None
+        if self.config.scale_filter:
+            self._scale_filter = ScaleFilter(self.config.scale, target_px, self.base_px)
+            self._scale_filter.learn(frame, self.centre, self.scale)
 
     def _locate(self, frame: Frame) -> float:
-        """Move to the best of all sizes' peaks."""
-        features = self._raw_features(frame, self._factors) * self._weight
-        with self._stage("response"):
-            responses = self._filter.respond(features)
-            heights = responses.max((1, 2)) * self._penalties
-            best = int(heights.argmax())
-            down, right = peak(responses[best])
-            psr = peak_to_sidelobe_ratio(responses[best], self._exclude_cells)
-        factor = self._factors[best]
-        px_per_cell = self._spec.cell_px * self._window_px * self.scale * factor / self._input_px
-        self.centre = self.centre[0] + down * px_per_cell, self.centre[1] + right * px_per_cell
-        if 0 < best < len(heights) - 1:
-            # A slow change of size stays below one step, and the model would learn it away.
-            factor *= self.config.scale_step ** vertex(*heights[best - 1 : best + 2])
-        self.scale = self._limited_scale(self.scale * factor**self.config.scale_damping)
+        self._maps = self._features(frame)
+        response = self._filter.respond((self._maps * self._weight)[None])[0]
+        psr = peak_to_sidelobe_ratio(response, self._exclude_cells)
+        self._px_per_cell = self._spec.cell_px * self._window_px * self.scale / self._input_px
+        self._sampled_at = self.centre
+        down, right = peak(response)
+        self.centre = self.centre[0] + down * self._px_per_cell, self.centre[1] + right * self._px_per_cell
+        if self._scale_filter is not None:
+            factor = self._scale_filter.locate(frame, self.centre, self.scale)
+            self.scale = self._limited_scale(self.scale * factor)
         return psr
 
     def _learn(self, frame: Frame) -> None:
-        if self.config.learning_rate > 0:
-            sample = (self._raw_features(frame, [1.0]) * self._weight)[0]
-            with self._stage("training"):
-                self._filter.learn(sample, self.config.learning_rate)
+        """From the detection's maps: moved by whole cells before the window, by the rest after it."""
+        cells = [
+            (now - before) / self._px_per_cell
+            for now, before in zip(self.centre, self._sampled_at, strict=True)
+        ]
+        whole = [round(shift) for shift in cells]
+        moved = np.roll(self._maps, (-whole[0], -whole[1]), (1, 2)) * self._weight
+        self._filter.learn(moved, self.config.learning_rate, (cells[0] - whole[0], cells[1] - whole[1]))
+        if self._scale_filter is not None:
+            self._scale_filter.learn(frame, self.centre, self.scale)
 
     def _limited_scale(self, scale: float) -> float:
         """Keep the target between a few pixels and the frame."""
@@ -161,12 +177,10 @@ class KcfTracker(CorrelationTracker):
         most = max(min(rows / self.base_px[0], columns / self.base_px[1]), 1.0)
         return min(max(scale, min(least, 1.0)), most)
 
-    def _raw_features(self, frame: Frame, factors: list[float]) -> FloatArray:
-        """float32 (n, channels, rows, columns) around the current centre, one window size per factor."""
-        with self._stage("features"):
-            sides = [self._window_px * self.scale * factor for factor in factors]
-            patches = sample_scales(frame, self.centre, sides, self._input_px)
-            return np.ascontiguousarray(_maps(self._spec, patches, self._extractor).transpose(0, 3, 1, 2))
+    def _features(self, frame: Frame) -> FloatArray:
+        """float32 (channels, rows, columns) of the window around the current centre."""
+        patch = sample_patch(frame, self.centre, self._window_px * self.scale, self._input_px)
+        return np.ascontiguousarray(_maps(self._spec, patch[None], self._extractor)[0].transpose(2, 0, 1))
 
 
 def _maps(spec: BlockSpec, patches: Frame, extractor: FeatureExtractor | None) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The tracker in NumPy that a configuration asks for, as `edge_runtime.trackers.make_tracker` makes the compiled one."""
+"""The trackers in NumPy by preset, as `edge_runtime.trackers.make_tracker` makes the compiled ones."""
 
 from __future__ import annotations
 

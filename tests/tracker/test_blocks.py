@@ -14,7 +14,6 @@ from edge_runtime.trackers.blocks import (
     Cutter,
     SampleLayout,
     block_specs,
-    central_cells,
     cut_rounded,
     grown,
     hand_crafted_side,
@@ -24,6 +23,7 @@ from edge_runtime.trackers.colour import colour_names, grey
 from edge_runtime.trackers.hog import hog
 from edge_runtime.trackers.sampling import decimated_patch, patch_of_size
 from edge_runtime.types import FloatArray, Frame
+from tests.oracle.blocks import central_cells
 from tests.tracker.pixels import texture
 
 FRAME = texture(200, 240, seed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.io
@@ -165,6 +167,13 @@ def test_a_mat_file_with_no_or_two_tables_is_one_line(tmp_path, names):
         tmp_path / "cn.mat", {"x": np.zeros(3), **{name: np.zeros((32768, 2)) for name in names}}
     )
     with pytest.raises(WeightsError, match=f"holds {len(names)} numeric matrices"):
+        load_colour_names(tmp_path / "cn.mat")
+
+
+def test_without_scipy_a_mat_file_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "cn.mat").write_bytes(b"MATLAB 5.0")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(WeightsError, match="only scipy reads"):
         load_colour_names(tmp_path / "cn.mat")
 
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.hog import BORDER_GAIN, hog, orientation_table
+from edge_runtime.trackers.hog import hog
+from tests.oracle.hog import BORDER_GAIN, orientation_table
 
 f32 = np.float32
 PI = f32(math.pi)

@@ -1,4 +1,4 @@
-"""KCF: the filter against brute force, the tracker against known motion and odd input."""
+"""KCF against known motion and odd input; its filter is tested in tests/core."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLog, StateMachine, log_ratio
 from edge_runtime.errors import BoxError, ConfigError, SourceError
 from edge_runtime.trackers.confidence_models import KCF_MODELS
-from edge_runtime.trackers.fourier import gaussian_label, peak
-from edge_runtime.trackers.kcf import KcfTracker, KernelFilter
+from edge_runtime.trackers.kcf import KcfTracker
 from edge_runtime.trackers.settings import KcfConfig
 from edge_runtime.types import Box, TrackState
 from tests.tracker.pixels import PixelFeatures, scene, texture
@@ -26,78 +25,6 @@ def start(config: KcfConfig | None = None, row: float = 120, column: float = 160
     tracker = made(config)
     tracker.init(scene(row, column), Box.from_centre(row, column, 48, 48))
     return tracker
-
-
-class DenseRegression:
-    """Kernel ridge regression over all circular shifts of one sample, as its definition says."""
-
-    def __init__(self, x: np.ndarray, label: np.ndarray, ridge: float, sigma: float | None) -> None:
-        self.sigma, self.shape = sigma, x.shape[1:]
-        self.template = x.astype(np.float64)
-        gram = self.kernel(self.shifts(self.template))
-        self.dual = np.linalg.solve(gram + ridge * np.eye(len(gram)), label.ravel().astype(np.float64))
-
-    def shifts(self, x: np.ndarray) -> np.ndarray:
-        """Row (r, c) is x moved back by r and c: what it would be had it not been displaced so far."""
-        rows, columns = self.shape
-        places = [(-r, -c) for r in range(rows) for c in range(columns)]
-        return np.array([np.roll(x, place, (1, 2)).ravel() for place in places])
-
-    def kernel(self, samples: np.ndarray) -> np.ndarray:
-        """Of all samples and all shifts of the template, pair by pair."""
-        template = self.shifts(self.template)
-        if self.sigma is None:
-            return samples @ template.T / self.template.size
-        distance = ((samples[:, None] - template[None]) ** 2).sum(-1) / self.template.size
-        return np.exp(-distance / self.sigma**2)
-
-    def respond(self, z: np.ndarray) -> np.ndarray:
-        return (self.kernel(self.shifts(z.astype(np.float64))) @ self.dual).reshape(self.shape)
-
-
-@pytest.mark.parametrize("sigma", [None, 0.5, 5.0])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("shape", [(6, 5), (5, 6), (6, 8), (5, 7)])
-def test_filter_equals_the_dense_ridge_regression(shape, channels, sigma):
-    """The closed form equals kernel ridge regression over all circular shifts."""
-    rng = np.random.default_rng(0)
-    x, near = rng.normal(size=(2, channels, *shape)).astype(np.float32)
-    z = x + 0.5 * near  # not so far from x that the Gaussian kernel is zero
-    # A label without symmetry tells correlation from convolution.
-    for label in (gaussian_label(*shape, 1.0), rng.normal(size=shape).astype(np.float32)):
-        filter_ = KernelFilter(label, 0.1, sigma)
-        filter_.learn(x, 1.0)
-        expected = DenseRegression(x, label, 0.1, sigma).respond(z)
-        assert np.abs(expected).max() > 0.01
-        np.testing.assert_allclose(filter_.respond(z[None])[0], expected, atol=1e-4)
-        # A batch is answered sample by sample.
-        np.testing.assert_allclose(filter_.respond(np.stack([x, z]))[1], expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("sigma", [None, 0.8])
-def test_template_and_dual_coefficients_are_averaged_separately(sigma):
-    rng = np.random.default_rng(4)
-    first, second, z = (rng.normal(size=(2, 6, 7)).astype(np.float32) * 0.5 for _ in range(3))
-    label = gaussian_label(6, 7, 1.0)
-    filter_ = KernelFilter(label, 0.2, sigma)
-    filter_.learn(first, 1.0)
-    filter_.learn(second, 0.3)
-    dense, other = (DenseRegression(x, label, 0.2, sigma) for x in (first, second))
-    dense.template += 0.3 * (other.template - dense.template)
-    dense.dual += 0.3 * (other.dual - dense.dual)
-    np.testing.assert_allclose(filter_.respond(z[None])[0], dense.respond(z), atol=1e-4)
-
-
-@pytest.mark.parametrize("shift", [(0, 0), (3, 0), (0, -4), (-2, 5)])
-@pytest.mark.parametrize("sigma", [None, 0.5])
-def test_a_shifted_sample_moves_the_peak_by_the_shift(shift, sigma):
-    x = np.random.default_rng(1).normal(size=(4, 20, 24)).astype(np.float32)
-    filter_ = KernelFilter(gaussian_label(20, 24, 1.5), 1e-3, sigma)
-    filter_.learn(x, 1.0)
-    response = filter_.respond(np.roll(x, shift, (1, 2))[None])[0]
-    down, right = peak(response)
-    assert (down, right) == (pytest.approx(shift[0], abs=0.05), pytest.approx(shift[1], abs=0.05))
-    assert response.max() == pytest.approx(1.0, abs=0.05)
 
 
 def test_follows_a_moving_target():
@@ -116,7 +43,9 @@ def test_follows_a_moving_target():
 @pytest.mark.parametrize("grey", [False, True])
 def test_follows_a_moving_target_without_a_network(feature, error_px, kernel, grey):
     # Window and label of the preset kcf: a background that stands still holds a larger window back.
-    tracker = made(KcfConfig(feature=feature, kernel=kernel, search_scale=2.5, label_sigma=0.1, scales=1))
+    tracker = made(
+        KcfConfig(feature=feature, kernel=kernel, search_scale=2.5, label_sigma=0.1, scale_filter=False)
+    )
     for k in range(16):
         row, column = 120 + 2 * k, 160 - 3 * k
         frame = scene(row, column)
@@ -153,8 +82,8 @@ def test_follows_a_zoom(rate):
     assert result.box.w == pytest.approx(48 * rate**49, rel=0.08)
 
 
-def test_one_scale_keeps_the_size():
-    tracker = start(KcfConfig(scales=1))
+def test_without_the_scale_filter_the_size_stays():
+    tracker = start(KcfConfig(scale_filter=False))
     result = tracker.update(scene(124, 163, scale=1.2))
     assert (result.box.w, result.box.h) == (pytest.approx(48), pytest.approx(48))
 
@@ -168,9 +97,10 @@ def test_a_vanished_target_is_lost_and_nothing_is_learned_then():
     empty = texture(240, 320, seed=9, smooth_px=1.0)
     states = [tracker.update(empty).state for _ in range(12)]
     assert states[-1] is TrackState.LOST
-    template = tracker._filter._template.copy()
+    probe = np.random.default_rng(0).normal(size=(26, 26, 3)).astype(np.float32)
+    before = tracker._filter.detect(probe)
     tracker.update(empty)
-    np.testing.assert_array_equal(tracker._filter._template, template)
+    assert tracker._filter.detect(probe) == before
 
 
 def test_a_covered_target_is_lost_and_reacquired():
@@ -289,7 +219,7 @@ def test_odd_targets_give_finite_boxes_inside_reason(box, grey):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("scales", 2), ("learning_rate", -0.1), ("input_px", 10), ("scale_step", 1.0)]
+    ("setting", "value"), [("search_scale", 1.0), ("learning_rate", -0.1), ("input_px", 10)]
 )
 def test_settings_out_of_range_are_named(setting, value):
     with pytest.raises(ConfigError, match=setting):

@@ -8,15 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.scale_filter import (
-    ScaleFilter,
-    centred,
-    circular,
-    orthonormal,
-    parabola_vertex,
-    triangle,
-)
+from edge_runtime.trackers.scale_filter import ScaleFilter
 from edge_runtime.trackers.settings import ScaleFilterConfig
+from tests.oracle import scale_filter as oracle
+from tests.oracle.scale_filter import centred, circular, orthonormal, parabola_vertex, triangle
 from tests.tracker.pixels import texture
 
 CENTRE = (120.0, 160.0)
@@ -37,6 +32,18 @@ def started(target_px=(60.0, 44.0), centre=CENTRE, scale=1.0, frame=None, **sett
     return filter_
 
 
+def sampled(filter_: ScaleFilter, frame: np.ndarray, centre: tuple[float, float], scale: float) -> np.ndarray:
+    """HOG of the target at every size, (features, scales)."""
+    out = np.empty((filter_.config.scales, filter_._core.features), np.float32)
+    filter_._core.sample(frame, *centre, scale, out)
+    return out.T
+
+
+def oracle_s(**settings) -> oracle.ScaleFilter:
+    """The filter in NumPy; tests/core finds that both say the same."""
+    return oracle.ScaleFilter(ScaleFilterConfig(**settings), (60.0, 44.0), (60.0, 44.0))
+
+
 def test_orders_of_the_sizes():
     assert centred(5).tolist() == [-2, -1, 0, 1, 2]
     assert circular(5).tolist() == [0, 1, 2, -2, -1]
@@ -46,7 +53,7 @@ def test_orders_of_the_sizes():
 
 
 def test_sampled_sizes_span_the_interpolated_ones():
-    filter_ = started(scales=17, interpolated_scales=33, step=1.02)
+    filter_ = oracle_s(scales=17, interpolated_scales=33, step=1.02)
     np.testing.assert_allclose(filter_._factors[[0, 8, 16]], 1.02 ** np.array([-8 * 33 / 17, 0, 8 * 33 / 17]))
     np.testing.assert_allclose(
         filter_._interpolated[[0, 1, 16, 17, 32]], 1.02 ** np.array([0, 1, 16, -16, -1])
@@ -85,20 +92,19 @@ def test_basis_and_triangle_are_the_qr_decomposition(shape):
 
 
 def test_response_is_that_of_all_features():
-    """The bases lose nothing: in the template's own space inner products with it stay as they are."""
+    """The authors' projections lose nothing: inner products with the template stay as they are."""
     filter_ = started(learning_rate=0.3)
     filter_.learn(zoomed(1.02), CENTRE, 1.01)
     window = np.hanning(17)
     first, second, z = (
-        filter_._sample(zoomed(zoom), CENTRE, scale) * window
+        sampled(filter_, zoomed(zoom), CENTRE, scale) * window
         for zoom, scale in ((1.0, 1.0), (1.02, 1.01), (1.05, 1.0))
     )
     rate = filter_.config.learning_rate
     template = np.fft.fft((1 - rate) * first + rate * second, axis=1)
     energies = [(np.abs(np.fft.fft(x, axis=1)) ** 2).sum(0) for x in (first, second)]
     denominator = (1 - rate) * energies[0] + rate * energies[1]
-    np.testing.assert_allclose(filter_._denominator, denominator, rtol=1e-4)
-    numerator = filter_._label * np.einsum("fs,fs->s", template.conj(), np.fft.fft(z, axis=1))
+    numerator = oracle_s()._label * np.einsum("fs,fs->s", template.conj(), np.fft.fft(z, axis=1))
     response = numerator / (denominator + filter_.config.regularisation)
 
     # The 33 sizes evaluated one by one from the 17 frequencies.
@@ -110,7 +116,7 @@ def test_response_is_that_of_all_features():
 
 
 def test_label_is_a_circular_gaussian_over_the_sampled_sizes():
-    label = np.fft.ifft(started()._label)
+    label = np.fft.ifft(oracle_s()._label)
     np.testing.assert_allclose(label.imag, 0, atol=1e-6)
     exponents = circular(17) * 33 / 17
     np.testing.assert_allclose(label.real, np.exp(-0.5 * (exponents / (33 / 16)) ** 2), atol=1e-6)
@@ -121,14 +127,12 @@ def test_without_a_change_the_factor_is_one():
 
 
 @pytest.mark.parametrize("steps", [-5, -1, 1, 4])
-def test_a_shift_by_sampled_sizes_is_a_factor_of_as_many_steps(steps, monkeypatch):
+def test_a_shift_by_sampled_sizes_is_a_factor_of_as_many_steps(steps):
     """Features that no two sizes share: what was seen at one size is seen at one `steps` further up."""
-    features = np.random.default_rng(0).normal(size=(400, 17)).astype(np.float32)
-    filter_ = started()
-    monkeypatch.setattr(filter_, "_sample", lambda image, centre, scale: np.roll(features, scale, 1))
-    filter_._template = None
-    filter_.learn(None, CENTRE, 0)
-    found = filter_.locate(None, CENTRE, steps)
+    core = ScaleFilter(ScaleFilterConfig(), (60.0, 44.0), (60.0, 44.0))._core
+    features = np.random.default_rng(0).normal(size=(17, core.features)).astype(np.float32)
+    core.learn_features(features)
+    found = core.locate_features(np.roll(features, steps, 0))
     assert np.log(found) / np.log(1.02) == pytest.approx(steps * 33 / 17, abs=0.3)
 
 
@@ -163,8 +167,8 @@ def test_a_large_target_is_sampled_from_every_other_pixel():
     """At a scale of 4 the smallest size is 2.9 times the base, at a scale of 2 it is 1.5 times."""
     frame = zoomed(1.0, 480, 640, smooth_px=8.0)
     filter_ = started((200.0, 160.0), (240.0, 320.0), scale=4.0, frame=frame)
-    decimated = filter_._sample(frame[::2, ::2], (120.0, 160.0), 2.0)
-    np.testing.assert_array_equal(filter_._sample(frame, (240.0, 320.0), 4.0), decimated)
+    decimated = sampled(filter_, frame[::2, ::2], (120.0, 160.0), 2.0)
+    np.testing.assert_array_equal(sampled(filter_, frame, (240.0, 320.0), 4.0), decimated)
 
 
 @pytest.mark.parametrize("factor", [0.95, 1.05])

@@ -15,7 +15,13 @@ from edge_runtime.trackers import make_tracker
 from edge_runtime.trackers.eco import EcoTracker
 from edge_runtime.trackers.kcf import KcfTracker
 from edge_runtime.trackers.presets import FAMILIES, PRESETS, PresetName, with_preset
-from edge_runtime.trackers.settings import EcoConfig, KcfConfig, ScaleFilterConfig, StrcfConfig
+from edge_runtime.trackers.settings import (
+    EcoConfig,
+    KcfConfig,
+    KcfScaleConfig,
+    ScaleFilterConfig,
+    StrcfConfig,
+)
 from edge_runtime.trackers.strcf import StrcfTracker
 
 TABLES: dict[str, type] = {"kcf": KcfConfig, "eco": EcoConfig, "strcf": StrcfConfig}
@@ -102,10 +108,6 @@ def test_what_is_no_preset_is_left_for_the_type_check(data: dict[str, Any]) -> N
         ("label_sigma", [0.0, 1.5, NO_NUMBER]),
         ("regularisation", [0.0, -1.0, INFINITE]),
         ("learning_rate", [-0.1, 1.1]),
-        ("scales", [0, 2, 11]),
-        ("scale_step", [1.0, 2.0]),
-        ("scale_penalty", [0.4, 1.1]),
-        ("scale_damping", [0.0, 1.1]),
     ],
 )
 def test_kcf_settings_out_of_range_are_named(setting: str, values: list[Any]) -> None:
@@ -159,6 +161,7 @@ def test_eco_settings_out_of_range_are_named(setting: str, values: list[Any]) ->
 )
 def test_settings_of_the_scale_filter_out_of_range_are_named(setting: str, values: list[Any]) -> None:
     refused("tracker.eco.scale", ScaleFilterConfig, setting, values)
+    refused("tracker.kcf.scale", KcfScaleConfig, setting, values)
 
 
 @pytest.mark.parametrize(

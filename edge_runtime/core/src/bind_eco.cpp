@@ -1,6 +1,10 @@
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <map>
+#include <string>
 #include <tuple>
 
 #include "bind.hpp"
@@ -12,9 +16,10 @@ namespace {
 
 using MapsIn = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 using Grids = std::vector<std::tuple<FloatIn<2>, FloatIn<3>, FloatIn<2>>>;  // window, interpolation, label
+using Numbers = std::map<std::string, double>;
 using Blocks = std::vector<std::tuple<int, int, int>>;                      // channels in and out, grid
 
-EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, const nb::dict& numbers) {
+EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, const Numbers& numbers) {
   std::vector<int> channels(grids.size());
   std::vector<EcoBlock> own_blocks;
   for (auto [in, out, grid] : blocks) {
@@ -37,8 +42,8 @@ EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, cons
   }
   require(!own_grids.empty(), "no grid");
   require(kernel.shape(0) % 2 == 1 && kernel.shape(1) % 2 == 1, "the kernel needs odd sides");
-  const auto number = [&](const char* name) { return nb::cast<double>(numbers[name]); };
-  const auto whole = [&](const char* name) { return nb::cast<int>(numbers[name]); };
+  const auto number = [&](const char* name) { return numbers.at(name); };
+  const auto whole = [&](const char* name) { return static_cast<int>(numbers.at(name)); };
   const EcoNumbers n = {whole("samples"), whole("iterations"), whole("first_gauss_newton"), whole("first_iterations"),
                         number("learning_rate"), number("forgetting"), number("precondition_data"),
                         number("precondition_regularisation"), number("precondition_projection"),
@@ -93,7 +98,7 @@ void copy_out(const EcoFilter& filter, const float* from, int grid, FloatOut<4> 
 void bind_eco(nb::module_& m) {
   nb::class_<EcoFilter>(m, "EcoFilter")
       .def("__init__", [](EcoFilter* self, const Grids& grids, const Blocks& blocks, FloatIn<2> kernel,
-                          const nb::dict& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
+                          const Numbers& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
       .def("learn_first", &learn_first)
       .def("series", [](EcoFilter& self, const std::vector<MapsIn>& maps) { self.series(views(self, maps)); })
       .def("locate", [](EcoFilter& self, int newton_iterations, int exclude_cells) {

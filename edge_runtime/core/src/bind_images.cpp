@@ -1,7 +1,10 @@
+#include <nanobind/stl/pair.h>
+
 #include "bind.hpp"
 #include "cells.hpp"
 #include "hog.hpp"
 #include "sampling.hpp"
+#include "scale_filter.hpp"
 
 namespace cfvgg {
 
@@ -117,6 +120,57 @@ void colour_names(BytesIn<4> patches, FloatIn<2> table, int cell_px, FloatOut<4>
       });
 }
 
+void bind_scale_filter(nb::module_& m) {
+  using Unlocked = nb::call_guard<nb::gil_scoped_release>;
+  using Pair = std::pair<double, double>;
+  const auto check = [](const ScaleFilter& filter, const FloatIn<2>& features) {
+    require(static_cast<int>(features.shape(0)) == filter.scales() &&
+                static_cast<int>(features.shape(1)) == filter.features(),
+            "a sample is (scales, features)");
+  };
+  nb::class_<ScaleFilter>(m, "ScaleFilter")
+      .def(
+          "__init__",
+          [](ScaleFilter* self, int scales, int interpolated_scales, double step, double label_sigma,
+             double learning_rate, double regularisation, double model_area_px, Pair target_px, Pair base_px) {
+            new (self) ScaleFilter({scales, interpolated_scales, step, label_sigma, learning_rate,
+                                    regularisation, model_area_px},
+                                   {target_px.first, target_px.second}, {base_px.first, base_px.second});
+          },
+          nb::arg("scales"), nb::arg("interpolated_scales"), nb::arg("step"), nb::arg("label_sigma"),
+          nb::arg("learning_rate"), nb::arg("regularisation"), nb::arg("model_area_px"), nb::arg("target_px"),
+          nb::arg("base_px"))
+      .def_prop_ro("features", &ScaleFilter::features)
+      .def(
+          "learn",
+          [](ScaleFilter& self, BytesIn<3> frame, double row, double column, double scale) {
+            self.learn(picture(frame), row, column, scale);
+          },
+          nb::arg("frame").noconvert(), nb::arg("row"), nb::arg("column"), nb::arg("scale"), Unlocked())
+      .def(
+          "locate",
+          [](ScaleFilter& self, BytesIn<3> frame, double row, double column, double scale) {
+            return self.locate(picture(frame), row, column, scale);
+          },
+          nb::arg("frame").noconvert(), nb::arg("row"), nb::arg("column"), nb::arg("scale"), Unlocked())
+      .def("sample",
+           [](ScaleFilter& self, BytesIn<3> frame, double row, double column, double scale, FloatOut<2> out) {
+             require(static_cast<int>(out.shape(0)) == self.scales() &&
+                         static_cast<int>(out.shape(1)) == self.features(),
+                     "a sample is (scales, features)");
+             self.sample(picture(frame), row, column, scale, out.data(), self.features());
+           })
+      .def("learn_features",
+           [check](ScaleFilter& self, FloatIn<2> features) {
+             check(self, features);
+             self.learn(features.data());
+           })
+      .def("locate_features", [check](ScaleFilter& self, FloatIn<2> features) {
+        check(self, features);
+        return self.locate(features.data());
+      });
+}
+
 }  // namespace
 
 void bind_images(nb::module_& m) {
@@ -131,6 +185,7 @@ void bind_images(nb::module_& m) {
         nb::arg("first_channel") = 0, Unlocked());
   m.def("colour_names", &colour_names, nb::arg("patches").noconvert(), nb::arg("table").noconvert(),
         nb::arg("cell_px"), nb::arg("out").noconvert(), nb::arg("first_channel") = 0, Unlocked());
+  bind_scale_filter(m);
 }
 
 }  // namespace cfvgg

@@ -1,3 +1,7 @@
+#include <nanobind/stl/tuple.h>
+
+#include <tuple>
+
 #include "bind.hpp"
 #include "response.hpp"
 
@@ -5,12 +9,14 @@ namespace cfvgg {
 
 namespace {
 
-nb::tuple as_tuple(const Found& found) {
-  return nb::make_tuple(found.down, found.across, found.height, found.psr, found.scale);
+using FoundTuple = std::tuple<double, double, double, double, int>;
+
+FoundTuple as_tuple(const Found& found) {
+  return FoundTuple(found.down, found.across, found.height, found.psr, found.scale);
 }
 
 // For tests: (down, across, height, psr, scale) of spectra (scales, n, n / 2 + 1, 2); maps (scales, n, n).
-nb::tuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterations, int exclude_cells,
+FoundTuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterations, int exclude_cells,
                  FloatOut<3> maps) {
   const int scales = static_cast<int>(spectra.shape(0)), n = static_cast<int>(spectra.shape(1));
   Response response(n, scales, centred ? Response::Rows::kCentred : Response::Rows::kNatural, unit);

@@ -1,4 +1,7 @@
+#include <nanobind/stl/tuple.h>
+
 #include <memory>
+#include <tuple>
 
 #include "bind.hpp"
 #include "strcf.hpp"
@@ -8,6 +11,7 @@ namespace cfvgg {
 namespace {
 
 using AnyMaps = nb::ndarray<const float, nb::ndim<4>, nb::device::cpu>;  // any strides
+using MapsList = nb::typed<nb::list, AnyMaps>;
 
 // One target's filter as Python sees it. Groups are added first, the finest grid first.
 class PyStrcf {
@@ -20,8 +24,8 @@ class PyStrcf {
             "scales, iterations, steps are positive");
   }
 
-  void add_group(nb::list channels, nb::list unit_range, FloatIn<2> window, FloatIn<2> weight,
-                 FloatIn<3> label, float temporal) {
+  void add_group(nb::typed<nb::list, int> channels, nb::typed<nb::list, bool> unit_range, FloatIn<2> window,
+                 FloatIn<2> weight, FloatIn<3> label, float temporal) {
     require(!strcf_, "groups come before samples");
     const int n = static_cast<int>(window.shape(0));
     require(n >= 2 && window.shape(1) == window.shape(0) && weight.shape(0) == window.shape(0) &&
@@ -43,7 +47,7 @@ class PyStrcf {
                          temporal, steps_);
   }
 
-  nb::tuple detect(nb::list maps) {
+  std::tuple<double, double, double, double, int> detect(MapsList maps) {
     take(maps, scales_);
     require(learned_, "learn a target before it is looked for");
     Found found;
@@ -51,10 +55,10 @@ class PyStrcf {
       nb::gil_scoped_release release;
       found = strcf_->detect(maps_.data(), newton_iterations_, exclude_cells_);
     }
-    return nb::make_tuple(found.down, found.across, found.height, found.psr, found.scale);
+    return std::make_tuple(found.down, found.across, found.height, found.psr, found.scale);
   }
 
-  void learn(nb::list maps) {
+  void learn(MapsList maps) {
     take(maps, 1);
     nb::gil_scoped_release release;
     strcf_->learn(maps_.data());
@@ -92,7 +96,7 @@ class PyStrcf {
   }
 
   // Checks the arrays and notes where they are; the list keeps them alive.
-  void take(const nb::list& maps, int samples) {
+  void take(const MapsList& maps, int samples) {
     if (!strcf_) start();
     require(maps.size() == maps_.size(), "one array per block");
     std::size_t at = 0;

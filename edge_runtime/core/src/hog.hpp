@@ -48,6 +48,13 @@ class Hog {
     for (int i = 0; i < kHeld; i++) held_[i] = -1;
     bytes_.at_least(static_cast<std::size_t>(columns_) * channels_);
     length_.at_least(line_);
+    place_offsets_.at_least(pixels_);
+    spread_columns_.at_least(static_cast<std::size_t>(4) * pixels_);
+    for (int x = 0; x < pixels_; x++) {
+      const CellAxis::Weights w = across_.weights.data()[x];
+      store4(spread_columns_.data() + 4 * x, F4{w.before, w.after, w.before, w.after});
+      place_offsets_.data()[x] = across_.after.data()[x] * kPlace;
+    }
     strongest_x_.at_least(line_);
     strongest_y_.at_least(line_);
     square_.at_least(line_);
@@ -164,16 +171,25 @@ class Hog {
     const CellAxis::Weights of_row = down_.weights.data()[y];
     const float above = of_row.before * share_, below = of_row.after * share_;
     const F4 of_rows = {above, above, below, below};
+    // Local, for the stores below might change members as far as the compiler knows.
     const std::uint8_t* bins = Orientations::table().bins();
     const std::uint16_t* index = index_.data();
     const float* length = length_.data();
-    const CellAxis::Weights* weights = across_.weights.data();
-    for (int x = 0; x < pixels_; x++) {
-      float* to = places_.data() + across_.after.data()[x] * kPlace + 4 * bins[index[x]];
-      const float left = weights[x].before, right = weights[x].after;
-      const F4 of_columns = {left, right, left, right};
-      store4(to, load4(to) + of_columns * of_rows * length[x]);
+    const float* weights = spread_columns_.data();
+    const int* offsets = place_offsets_.data();
+    float* places = places_.data();
+    const auto pixel = [=](int x) {
+      float* to = places + offsets[x] + 4 * bins[index[x]];
+      store4(to, load4(to) + load4(weights + 4 * x) * of_rows * length[x]);
+    };
+    // Neighbours often go to the same place, and the second one waits for the first: so go through both halves
+    // of the row at once.
+    const int half = pixels_ / 2;
+    for (int x = 0; x < half; x++) {
+      pixel(x);
+      pixel(half + x);
     }
+    if (pixels_ & 1) pixel(pixels_ - 1);
   }
 
   float* cells(int row) { return ring_.data() + static_cast<std::ptrdiff_t>(row & (kRing - 1)) * (across_.cells + 2) * kCell; }
@@ -217,13 +233,13 @@ class Hog {
     float *now = energy_.data() + (r & 1) * n, *before = energy_.data() + (~r & 1) * n;
     float* cell = cells(r) + kCell;
     for (int c = 0; c < n; c++, cell += kCell) {
-      float total = 0;
-      for (int b = 0; b < kUnsigned; b++) {
-        const float both = cell[b] + cell[kUnsigned + b];
-        cell[kSigned + b] = both;
-        total += both * both;
-      }
-      now[c] = total;
+      const F4 first = load4(cell) + load4(cell + kUnsigned), second = load4(cell + 4) + load4(cell + kUnsigned + 4);
+      const float rest = cell[8] + cell[kUnsigned + 8];
+      store4(cell + kSigned, first);
+      store4(cell + kSigned + 4, second);
+      cell[kSigned + 8] = rest;
+      const F4 squares = first * first + second * second;
+      now[c] = (squares[0] + squares[1]) + (squares[2] + squares[3]) + rest * rest;
     }
     if (r == 0 && down_.cells > 1) return;
     if (r == 0) before = now;
@@ -287,7 +303,8 @@ class Hog {
   float least_energy_ = 0, share_ = 0;
   Scratch<std::uint8_t> bytes_;
   Scratch<std::uint16_t> index_;
-  Scratch<float> lines_, strongest_x_, strongest_y_, square_, length_, places_, ring_, energy_, scale_;
+  Scratch<int> place_offsets_;
+  Scratch<float> spread_columns_, lines_, strongest_x_, strongest_y_, square_, length_, places_, ring_, energy_, scale_;
 };
 
 }  // namespace cfvgg

@@ -18,6 +18,7 @@ NB_MODULE(CFVGG_CORE, m) {
   cfvgg::bind_eco(m);
   cfvgg::bind_fft(m);
   cfvgg::bind_images(m);
+  cfvgg::bind_kcf(m);
   cfvgg::bind_maps(m);
   cfvgg::bind_response(m);
   cfvgg::bind_strcf(m);

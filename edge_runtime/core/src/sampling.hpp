@@ -22,14 +22,14 @@ class Sampler {
     const bool half = whole && part.rows == 2 * static_cast<std::int64_t>(out_rows) &&
                       part.columns == 2 * static_cast<std::int64_t>(out_columns);
     if ((!linear || half) && part.rows >= out_rows && part.columns >= out_columns) {
-      if (!whole && std::max(part.rows, part.columns) < kMostExactPx) {
-        return average_in_order(frame, down, across, out_rows, out_columns, out);
-      }
       area_taps(down, out_rows, whole, row_taps_);
       area_taps(across, out_columns, whole, taps_);
       const float pixels = static_cast<float>(part.rows / out_rows * (part.columns / out_columns));
       // OpenCV rounds halves up in blocks of 2x2, to the even neighbour elsewhere.
-      return average(frame, whole ? 1 / pixels : 1.0f, half ? 0.125f : 0.0f, out);
+      average(frame, whole ? 1 / pixels : 1.0f, half ? 0.125f : 0.0f, out, [&](int y, int x, int channel) {
+        return area_value(frame, down, out_rows, y, across, out_columns, x, channel);
+      });
+      return;
     }
     linear_taps(across, out_columns, !linear, taps_);
     linear_rows(down, out_rows, !linear, pairs_.at_least(out_rows));
@@ -58,6 +58,8 @@ class Sampler {
   }
 
  private:
+  static constexpr int kMostExact = 4096;  // pixels of a mean; beyond, a tie may fall either way
+
   struct Seen {
     int start, size, blocks;
   };
@@ -96,8 +98,10 @@ class Sampler {
     }
   }
 
-  // Rows are added up first, whole vectors at a time, then columns, once per row of the output.
-  void average(const Picture& frame, float scale, float bias, std::uint8_t* out) {
+  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next to
+  // a half are then computed again by exact(y, x, channel).
+  template <typename Exact>
+  void average(const Picture& frame, float scale, float bias, std::uint8_t* out, const Exact& exact) {
     const int channels = frame.channels, from = taps_.from, columns = taps_.to - from;
     const int floats = columns * channels, outputs = taps_.size * channels;
     std::uint8_t* scratch = bytes_.at_least(floats);
@@ -118,55 +122,15 @@ class Sampler {
       if (scale != 1) {  // apart from the rounding: a fused multiply-add would turn ties
         for (int i = 0; i < outputs; i++) row[i] *= scale;
       }
-      round(row, outputs, bias, out);
+      const float clear = 0.5f - 1.5e-5f * static_cast<float>(4 + row_taps_.count + taps_.count);
+      if (round(row, outputs, bias, clear, out) && scale == 1 && row_taps_.count * taps_.count <= kMostExact) {
+        for (int i = 0; i < outputs; i++) {
+          if (std::fabs(row[i] - std::nearbyint(row[i])) <= clear) continue;
+          out[i] = static_cast<std::uint8_t>(std::nearbyint(exact(y, i / channels, i % channels)));
+        }
+      }
       out += outputs;
     }
-  }
-
-  // The same in OpenCV's order, so that what lies half way between two grey levels is rounded as there: columns
-  // first, a pixel that repeats outside of the frame as often as it does, then rows; nothing fused.
-  void average_in_order(const Picture& frame, const Span& down, const Span& across, int out_rows, int out_columns,
-                        std::uint8_t* out) {
-    const int channels = frame.channels, outputs = out_columns * channels;
-    area_taps({0, down.size, static_cast<int>(down.size)}, out_rows, false, row_taps_);
-    area_taps({0, across.size, static_cast<int>(across.size)}, out_columns, false, taps_);
-    float *line = prepare(channels), *sums = sums_.at_least(outputs);
-    int held = -1;  // the row of the frame that wide_ is of
-    for (int y = 0; y < out_rows; y++, out += outputs) {
-      const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
-      bool first = true;
-      for (int k = 0; k < row_taps_.count; k++) {
-        if (weights[k] == 0) continue;
-        const int row = down.clamped(row_taps_.first.data()[y] + k);
-        if (row != held) {
-          spread(frame, row, across, line);
-          combine_columns(line, channels, wide_.data());
-          held = row;
-        }
-        const float* __restrict wide = wide_.data();
-        if (first) {
-          for (int i = 0; i < outputs; i++) sums[i] = weights[k] * wide[i];
-        } else {
-          for (int i = 0; i < outputs; i++) sums[i] += weights[k] * wide[i];
-        }
-        first = false;
-      }
-      round(sums, outputs, 0.0f, out);
-    }
-  }
-
-  // A row of the rectangle as floats, its border repeated.
-  void spread(const Picture& frame, int row, const Span& across, float* line) {
-    const int channels = frame.channels;
-    const int before = static_cast<int>(std::clamp<std::int64_t>(-across.start, 0, across.size));
-    const int end = static_cast<int>(std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
-    const int from = across.clamped(0), inside = std::max(end - before, 1);
-    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(inside) * channels);
-    const std::uint8_t* pixels = frame.pixels(row, from, inside, scratch);
-    if (end > before) weigh(pixels, (end - before) * channels, 1, line + before * channels);
-    const std::uint8_t* last = pixels + (inside - 1) * channels;
-    for (int x = 0; x < before; x++) weigh(pixels, channels, 1, line + x * channels);
-    for (int x = end; x < across.size; x++) weigh(last, channels, 1, line + x * channels);
   }
 
   // Columns first, in integers: OpenCV's arithmetic. kAffine: weights of 1/32, otherwise of 1/2048.
@@ -267,13 +231,18 @@ class Sampler {
   }
 
   // To the nearest, halves to the even one: what is left in the last bits of a float of 2^23 and more.
-  static void round(const float* __restrict row, int count, float bias, std::uint8_t* __restrict out) {
+  // Returns whether any is further than `clear` from the nearest.
+  static bool round(const float* __restrict row, int count, float bias, float clear,
+                    std::uint8_t* __restrict out) {
+    int unclear = 0;
     for (int i = 0; i < count; i++) {
       const float shifted = row[i] + bias + 12582912.0f;
+      unclear |= std::fabs(row[i] - (shifted - 12582912.0f)) > clear;
       std::int32_t bits;
       std::memcpy(&bits, &shifted, sizeof bits);
       out[i] = static_cast<std::uint8_t>(bits);
     }
+    return unclear != 0;
   }
 
   template <int kShift>
@@ -298,12 +267,10 @@ class Sampler {
     }
   }
 
-  static constexpr std::int64_t kMostExactPx = 65536;
-
   Taps taps_, row_taps_;
   Scratch<RowPair> pairs_;
   Scratch<std::uint8_t> bytes_, blocks_;
-  Scratch<float> line_, wide_, sums_;
+  Scratch<float> line_, wide_;
   Scratch<int> offsets_;
   Scratch<std::int16_t> lines_;
 };

@@ -45,33 +45,67 @@ struct Taps {
   }
 };
 
-// Means over `span.size / outputs` pixels each, which is 1 or more. Where that is a whole number and `sums`
-// is set, all weights are 1.
+// What output i is the mean of: calls run(first, end, weight) for pixels of the rectangle of equal weights, in
+// order. `sums`: all weights are 1, for whole blocks.
+template <typename Run>
+inline void area_runs(std::int64_t size, int outputs, int i, bool sums, const Run& run) {
+  const double ratio = static_cast<double>(size) / outputs;
+  const double begin = i * ratio, end = begin + ratio, width = std::min(ratio, size - begin);
+  const auto last = std::min(static_cast<std::int64_t>(std::floor(end)), size - 1);
+  const auto whole = std::min(static_cast<std::int64_t>(std::ceil(begin)), last);
+  constexpr double kNothing = 1e-3;  // parts of a pixel that do not count, as in OpenCV
+  if (whole - begin > kNothing) run(whole - 1, whole, static_cast<float>((whole - begin) / width));
+  if (last > whole) run(whole, last, sums ? 1.0f : static_cast<float>(1 / width));
+  if (end - last > kNothing) {
+    const double share = std::min(std::min(end - last, 1.0), width) / width;
+    run(last, last + 1, sums ? 1.0f : static_cast<float>(share));
+  }
+}
+
+// Means over `span.size / outputs` pixels each, which is 1 or more.
 inline void area_taps(const Span& span, int outputs, bool sums, Taps& taps) {
   const double ratio = static_cast<double>(span.size) / outputs;
   taps.start(outputs, static_cast<int>(std::min<double>(std::ceil(ratio) + 1, span.limit)));
   for (int i = 0; i < outputs; i++) {
-    const double begin = i * ratio, end = begin + ratio;
-    const double width = std::min(ratio, span.size - begin);
-    const auto last = std::min(static_cast<std::int64_t>(std::floor(end)), span.size - 1);
-    const auto whole = std::min(static_cast<std::int64_t>(std::ceil(begin)), last);
-    constexpr double kNothing = 1e-3;  // parts of a pixel that do not count, as in OpenCV
-    const bool partly_first = whole - begin > kNothing, partly_last = end - last > kNothing;
-    taps.first.data()[i] = span.clamped(partly_first ? whole - 1 : whole);
-    if (partly_first) taps.add(i, span.clamped(whole - 1), static_cast<float>((whole - begin) / width));
-    const float weight = sums ? 1.0f : static_cast<float>(1 / width);
-    // Whole pixels [whole, last): those before the frame, in it, and after it.
-    const std::int64_t inside = std::clamp<std::int64_t>(-span.start, whole, last);
-    const std::int64_t after = std::clamp<std::int64_t>(span.limit - span.start, inside, last);
-    if (inside > whole) taps.add(i, 0, weight * static_cast<float>(inside - whole));
-    for (std::int64_t at = inside; at < after; at++) taps.add(i, static_cast<int>(span.start + at), weight);
-    if (last > after) taps.add(i, span.limit - 1, weight * static_cast<float>(last - after));
-    if (partly_last) {
-      const double share = std::min(std::min(end - last, 1.0), width) / width;
-      taps.add(i, span.clamped(last), sums ? 1.0f : static_cast<float>(share));
-    }
+    bool started = false;
+    area_runs(span.size, outputs, i, sums, [&](std::int64_t first, std::int64_t end, float weight) {
+      if (!started) taps.first.data()[i] = span.clamped(first);
+      started = true;
+      // Those before the frame, in it, and after it.
+      const std::int64_t inside = std::clamp<std::int64_t>(-span.start, first, end);
+      const std::int64_t after = std::clamp<std::int64_t>(span.limit - span.start, inside, end);
+      if (inside > first) taps.add(i, 0, weight * static_cast<float>(inside - first));
+      for (std::int64_t at = inside; at < after; at++) taps.add(i, static_cast<int>(span.start + at), weight);
+      if (end > after) taps.add(i, span.limit - 1, weight * static_cast<float>(end - after));
+    });
   }
   taps.finish(span.limit);
+}
+
+// Keeps a product and the sum that it goes into from becoming a fused multiply-add.
+inline float apart(float x) {
+  volatile const float stored = x;
+  return stored;
+}
+
+// One value of a mean in OpenCV's order: along the rows first, one pixel after the other. Sums in another order
+// end up on the other side of a half now and then.
+inline float area_value(const Picture& frame, const Span& down, int out_rows, int y, const Span& across,
+                        int out_columns, int x, int channel) {
+  float total = 0;
+  area_runs(down.size, out_rows, y, false, [&](std::int64_t first_row, std::int64_t end_row, float of_row) {
+    for (std::int64_t r = first_row; r < end_row; r++) {
+      const std::uint8_t* row = frame.data + down.clamped(r) * frame.row_step + channel * frame.channel_step;
+      float along = 0;
+      area_runs(across.size, out_columns, x, false, [&](std::int64_t first, std::int64_t end, float weight) {
+        for (std::int64_t c = first; c < end; c++) {
+          along += apart(static_cast<float>(row[across.clamped(c) * frame.pixel_step]) * weight);
+        }
+      });
+      total += apart(of_row * along);
+    }
+  });
+  return total;
 }
 
 // Where output i lies between pixels `at` and `at + 1` of the rectangle, in its own coordinates.
