@@ -1,7 +1,8 @@
 """Grids of Fourier series: half of the spectrum of odd maps is stored.
 
-A map is a trigonometric polynomial with frequencies -K..K along each axis, K = (size - 1) / 2. Stored are
-rows ky = -K..K and columns kx = 0..K; the rest follows from conjugate symmetry, x(-ky, -kx) = conj(x(ky, kx)).
+A map is a trigonometric polynomial with frequencies -K..K along each axis, K = (size - 1) / 2. Stored
+are rows ky = -K..K and columns kx = 0..K; the rest follows from conjugate symmetry, x(-ky, -kx) =
+conj(x(ky, kx)).
 """
 
 from __future__ import annotations
