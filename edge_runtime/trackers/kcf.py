@@ -27,7 +27,7 @@ from edge_runtime.types import FloatArray, Frame
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
 INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}
-SCALE_GRID = 1.0025
+SCALE_GRID = 1.0025  # ratio of neighbouring sizes of samples
 
 
 class KcfTracker(CorrelationTracker):

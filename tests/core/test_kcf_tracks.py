@@ -52,9 +52,10 @@ def test_the_boxes_of_a_synthetic_clip_are_the_oracles(preset: str) -> None:
     follow_both(preset, walk(), Box.from_centre(120, 160, 48, 48))
 
 
+# Not CarScale: in frame 79 of fKCF, 1e-8 of the target's size falls on the two sides of a step of the grid.
 @pytest.mark.parametrize("preset", ["fkcf", "kcf"])
 def test_the_boxes_of_a_real_clip_are_the_oracles(preset: str, shared_data: Path) -> None:
-    (sequence,) = open_splits([shared_data / "sequences" / "dev"], only=["CarScale"])
+    (sequence,) = open_splits([shared_data / "sequences" / "dev"], only=["Jogging-1"])
     box = sequence.truth.box(0)
     assert box is not None
     follow_both(preset, map(read_picture, islice(sequence.frames, FRAMES)), box)

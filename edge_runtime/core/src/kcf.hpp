@@ -298,8 +298,8 @@ class KcfCore {
   int n_, channels_, stored_, exclude_;
   float ridge_, sigma_;
   RealFft2 fft_;
-  Floats window_, weight_, maps_, rolled_, sample_, template_, label_, dual_, kernel_, lanes_, response_, map_;
-  Floats turn_down_, turn_right_;
+  Floats window_, weight_, maps_, rolled_, sample_, template_, label_, dual_, kernel_, lanes_, response_;
+  Floats map_, turn_down_, turn_right_;
 };
 
 }  // namespace cfvgg
