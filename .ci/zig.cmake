@@ -5,7 +5,8 @@ set(CMAKE_SYSTEM_PROCESSOR ${CFVGG_ARCH})
 set(CMAKE_CXX_COMPILER ${CFVGG_ZIG} c++ -target ${CFVGG_ARCH}-linux-gnu.2.28)
 set(CMAKE_AR ${CFVGG_ZIG}-ar)
 set(CMAKE_RANLIB true)
-set(CMAKE_CXX_FLAGS_INIT "-include cstdio") # nanobind leaves that to headers which include it only in g++'s library
+# nanobind expects <cstdio> of other headers, which bring it only in g++'s library.
+set(CMAKE_CXX_FLAGS_INIT "-include cstdio -Wno-macro-redefined")
 set(CFVGG_X86_LEVEL x86_64_v)
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES CFVGG_ARCH CFVGG_ZIG)
