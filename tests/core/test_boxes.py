@@ -1,10 +1,10 @@
 """Whole trackers: the compiled ones' boxes are the NumPy ones' to a twentieth of a pixel, over 200 frames.
 
-Single precision leaves differences of 1e-6 in a target's place and size. Samples have whole pixels, so now and
-then one of the two rounds the other way, and from there both go their own ways, as two runs of the authors'
-program would. So the oracle continues from our box after each frame; its filters, memories and confidence are
-its own throughout. (Without that the three network presets stay within 0.001 px over 200 frames of most
-sequences, see docs/measurements.md.)
+Single precision leaves differences of 1e-6 in a target's place and size. Samples have whole pixels, so now
+and then one of the two rounds the other way, and from there both go their own ways, as two runs of the
+authors' program would. So the oracle continues from our box after each frame; its filters, memories and
+confidence are its own throughout. (Without that the three network presets stay within 0.001 px over 200
+frames of most sequences, see docs/measurements.md.)
 """
 
 from __future__ import annotations

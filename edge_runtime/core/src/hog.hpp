@@ -115,22 +115,12 @@ class Hog {
   }
 
   static void transpose(F4& a, F4& b, F4& c, F4& d) {
-<<<<<<< HEAD
-    constexpr I4 kLow{0, 4, 1, 5}, kHigh{2, 6, 3, 7}, kFirst{0, 1, 4, 5}, kSecond{2, 3, 6, 7};
-    const F4 ab_low = __builtin_shuffle(a, b, kLow), ab_high = __builtin_shuffle(a, b, kHigh);
-    const F4 cd_low = __builtin_shuffle(c, d, kLow), cd_high = __builtin_shuffle(c, d, kHigh);
-    a = __builtin_shuffle(ab_low, cd_low, kFirst);
-    b = __builtin_shuffle(ab_low, cd_low, kSecond);
-    c = __builtin_shuffle(ab_high, cd_high, kFirst);
-    d = __builtin_shuffle(ab_high, cd_high, kSecond);
-=======
     const F4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     const F4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
     a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
     b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
     c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
     d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
->>>>>>> wt-build
   }
 
   // Unsigned orientations and the energy of a row of cells; then the scales of the blocks of this row and the
