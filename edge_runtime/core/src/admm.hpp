@@ -29,10 +29,16 @@ class Admm {
   // label: half spectrum y (n, n / 2 + 1, 2). weight: w (n, n). cells: T. temporal: mu.
   Admm(SpectrumShape shape, const float* label, const float* weight, int cells, float temporal,
        AdmmSteps steps)
-      : shape_(shape), fft_(shape.n), cells_(static_cast<float>(cells)), temporal_(temporal),
-        filter_(shape.floats()), next_(shape.floats()),
-        multiplier_(steps.iterations > 2 ? shape.floats() : 0), column_(shape.column_floats),
-        scratch_(shape.column_floats), label_(2 * static_cast<std::size_t>(shape.columns) * shape.n),
+      : shape_(shape),
+        fft_(shape.n),
+        cells_(static_cast<float>(cells)),
+        temporal_(temporal),
+        filter_(shape.floats()),
+        next_(shape.floats()),
+        multiplier_(steps.iterations > 2 ? shape.floats() : 0),
+        column_(shape.column_floats),
+        scratch_(shape.column_floats),
+        label_(2 * static_cast<std::size_t>(shape.columns) * shape.n),
         energy_(static_cast<std::size_t>(shape.columns) * shape.n) {
     for (int y = 0; y < shape_.n; y++) {
       for (int k = 0; k < shape_.columns; k++) {

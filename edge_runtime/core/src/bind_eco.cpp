@@ -17,7 +17,7 @@ namespace {
 using MapsIn = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 using Grids = std::vector<std::tuple<FloatIn<2>, FloatIn<3>, FloatIn<2>>>;  // window, interpolation, label
 using Numbers = std::map<std::string, double>;
-using Blocks = std::vector<std::tuple<int, int, int>>;                      // channels in and out, grid
+using Blocks = std::vector<std::tuple<int, int, int>>;  // channels in and out, grid
 
 EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, const Numbers& numbers) {
   std::vector<int> channels(grids.size());
@@ -34,8 +34,9 @@ EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, cons
     require(cells > 0 && channels[g] > 0, "a grid needs cells and channels");
     const SeriesShape shape(cells, channels[g]);
     const std::size_t size = shape.size, columns = shape.columns;
-    require(window.shape(1) == window.shape(0) && interpolation.shape(0) == size && interpolation.shape(2) == 2 &&
-                interpolation.shape(1) == columns && label.shape(0) == size && label.shape(1) == columns,
+    require(window.shape(1) == window.shape(0) && interpolation.shape(0) == size &&
+                interpolation.shape(2) == 2 && interpolation.shape(1) == columns && label.shape(0) == size &&
+                label.shape(1) == columns,
             "window (cells, cells), interpolation (size, columns, 2), label (size, columns)");
     require(g == 0 || shape.size < own_grids.back().shape.size, "the largest grid comes first");
     own_grids.emplace_back(cells, channels[g], window.data(), interpolation.data(), label.data());
@@ -44,13 +45,21 @@ EcoFilter make(const Grids& grids, const Blocks& blocks, FloatIn<2> kernel, cons
   require(kernel.shape(0) % 2 == 1 && kernel.shape(1) % 2 == 1, "the kernel needs odd sides");
   const auto number = [&](const char* name) { return numbers.at(name); };
   const auto whole = [&](const char* name) { return static_cast<int>(numbers.at(name)); };
-  const EcoNumbers n = {whole("samples"), whole("iterations"), whole("first_gauss_newton"), whole("first_iterations"),
-                        number("learning_rate"), number("forgetting"), number("precondition_data"),
-                        number("precondition_regularisation"), number("precondition_projection"),
-                        number("projection_regularisation"), number("window_energy")};
+  const EcoNumbers n = {whole("samples"),
+                        whole("iterations"),
+                        whole("first_gauss_newton"),
+                        whole("first_iterations"),
+                        number("learning_rate"),
+                        number("forgetting"),
+                        number("precondition_data"),
+                        number("precondition_regularisation"),
+                        number("precondition_projection"),
+                        number("projection_regularisation"),
+                        number("window_energy")};
   require(n.samples > 0, "no room for a sample");
-  return EcoFilter(std::move(own_grids), std::move(own_blocks), n,
-                   Regularisation(kernel.data(), static_cast<int>(kernel.shape(0)), static_cast<int>(kernel.shape(1))));
+  return EcoFilter(
+      std::move(own_grids), std::move(own_blocks), n,
+      Regularisation(kernel.data(), static_cast<int>(kernel.shape(0)), static_cast<int>(kernel.shape(1))));
 }
 
 std::vector<Maps> views(const EcoFilter& filter, const std::vector<MapsIn>& maps) {
@@ -59,7 +68,8 @@ std::vector<Maps> views(const EcoFilter& filter, const std::vector<MapsIn>& maps
   for (std::size_t i = 0; i < maps.size(); i++) {
     const EcoBlock& b = filter.blocks()[i];
     const std::size_t cells = filter.grids()[b.grid].cells;
-    require(maps[i].shape(0) == cells && maps[i].shape(1) == cells && maps[i].shape(2) == static_cast<std::size_t>(b.channels_in) &&
+    require(maps[i].shape(0) == cells && maps[i].shape(1) == cells &&
+                maps[i].shape(2) == static_cast<std::size_t>(b.channels_in) &&
                 (maps[i].stride(2) == 1 || b.channels_in == 1),
             "maps are (cells, cells, channels), channels contiguous");
     out.push_back({maps[i].data(), maps[i].stride(0), maps[i].stride(1)});
@@ -67,8 +77,8 @@ std::vector<Maps> views(const EcoFilter& filter, const std::vector<MapsIn>& maps
   return out;
 }
 
-void learn_first(EcoFilter& filter, const std::vector<MapsIn>& maps, const std::vector<FloatIn<2>>& projections, double down,
-                 double across) {
+void learn_first(EcoFilter& filter, const std::vector<MapsIn>& maps,
+                 const std::vector<FloatIn<2>>& projections, double down, double across) {
   require(projections.size() == filter.blocks().size(), "one projection a block");
   std::vector<const float*> own;
   for (std::size_t i = 0; i < projections.size(); i++) {
@@ -84,7 +94,8 @@ void learn_first(EcoFilter& filter, const std::vector<MapsIn>& maps, const std::
 // A grid's series as (size, columns, channels, 2).
 void copy_out(const EcoFilter& filter, const float* from, int grid, FloatOut<4> out) {
   const SeriesShape& s = filter.grids().at(grid).shape;
-  require(out.shape(0) == static_cast<std::size_t>(s.size) && out.shape(1) == static_cast<std::size_t>(s.columns) &&
+  require(out.shape(0) == static_cast<std::size_t>(s.size) &&
+              out.shape(1) == static_cast<std::size_t>(s.columns) &&
               out.shape(2) == static_cast<std::size_t>(s.channels) && out.shape(3) == 2,
           "a series is (size, columns, channels, 2)");
   float* o = out.data();
@@ -97,22 +108,26 @@ void copy_out(const EcoFilter& filter, const float* from, int grid, FloatOut<4> 
 
 void bind_eco(nb::module_& m) {
   nb::class_<EcoFilter>(m, "EcoFilter")
-      .def("__init__", [](EcoFilter* self, const Grids& grids, const Blocks& blocks, FloatIn<2> kernel,
-                          const Numbers& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
+      .def("__init__",
+           [](EcoFilter* self, const Grids& grids, const Blocks& blocks, FloatIn<2> kernel,
+              const Numbers& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
       .def("learn_first", &learn_first)
       .def("series", [](EcoFilter& self, const std::vector<MapsIn>& maps) { self.series(views(self, maps)); })
-      .def("locate", [](EcoFilter& self, int newton_iterations, int exclude_cells) {
-        const Found found = self.locate(newton_iterations, exclude_cells);
-        return std::make_tuple(found.down, found.across, found.psr);
-      })
+      .def("locate",
+           [](EcoFilter& self, int newton_iterations, int exclude_cells) {
+             const Found found = self.locate(newton_iterations, exclude_cells);
+             return std::make_tuple(found.down, found.across, found.psr);
+           })
       .def("remember", &EcoFilter::remember)
       .def("train", &EcoFilter::train)
-      .def("copy_sample", [](EcoFilter& self, int grid, FloatOut<4> out) {
-        copy_out(self, self.sample().data() + self.start(grid), grid, out);
-      })
-      .def("copy_filter", [](EcoFilter& self, int grid, FloatOut<4> out) {
-        copy_out(self, self.filter().data() + self.start(grid), grid, out);
-      })
+      .def("copy_sample",
+           [](EcoFilter& self, int grid, FloatOut<4> out) {
+             copy_out(self, self.sample().data() + self.start(grid), grid, out);
+           })
+      .def("copy_filter",
+           [](EcoFilter& self, int grid, FloatOut<4> out) {
+             copy_out(self, self.filter().data() + self.start(grid), grid, out);
+           })
       .def("weights", [](EcoFilter& self) { return self.space().weights(); });
 }
 

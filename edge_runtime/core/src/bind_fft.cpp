@@ -16,8 +16,8 @@ void forward(FloatIn<3> maps, FloatOut<4> spectrum) {
   const int stored = padded(channels);
   Floats in(static_cast<std::size_t>(n) * n * stored), out(fft.floats(stored));
   for (int i = 0; i < n * n; i++) {
-    std::memcpy(&in[static_cast<std::size_t>(i) * stored], maps.data() + static_cast<std::size_t>(i) * channels,
-                channels * sizeof(float));
+    std::memcpy(&in[static_cast<std::size_t>(i) * stored],
+                maps.data() + static_cast<std::size_t>(i) * channels, channels * sizeof(float));
   }
   fft.forward(in.data(), stored, nullptr, out.data());
   for (int i = 0; i < 2 * n * fft.columns(); i++) {
@@ -41,8 +41,8 @@ void inverse(FloatIn<4> spectrum, FloatOut<3> maps) {
   }
   fft.inverse(in.data(), stored, out.data());
   for (int i = 0; i < n * n; i++) {
-    std::memcpy(maps.data() + static_cast<std::size_t>(i) * channels, &out[static_cast<std::size_t>(i) * stored],
-                channels * sizeof(float));
+    std::memcpy(maps.data() + static_cast<std::size_t>(i) * channels,
+                &out[static_cast<std::size_t>(i) * stored], channels * sizeof(float));
   }
 }
 

@@ -10,7 +10,9 @@ namespace cfvgg {
 
 namespace {
 
-bool sized(std::int64_t side_px) { return side_px >= 1 && side_px <= kMostPx; }
+bool sized(std::int64_t side_px) {
+  return side_px >= 1 && side_px <= kMostPx;
+}
 
 Picture picture(const BytesIn<3>& frame) {
   require(sized(frame.shape(0)) && sized(frame.shape(1)), "a frame has rows and columns");

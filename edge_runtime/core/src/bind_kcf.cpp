@@ -1,7 +1,6 @@
-#include <cmath>
-
 #include <nanobind/stl/tuple.h>
 
+#include <cmath>
 #include <tuple>
 
 #include "bind.hpp"
@@ -14,9 +13,9 @@ namespace {
 // Maps of the filter's shape, or an error.
 const float* checked(const KcfCore& core, const FloatIn<3>& maps) {
   const auto n = static_cast<std::size_t>(core.size());
-  require(maps.shape(0) == n && maps.shape(1) == n &&
-              maps.shape(2) == static_cast<std::size_t>(core.channels()),
-          "maps have another shape than the filter's");
+  require(
+      maps.shape(0) == n && maps.shape(1) == n && maps.shape(2) == static_cast<std::size_t>(core.channels()),
+      "maps have another shape than the filter's");
   return maps.data();
 }
 
@@ -37,28 +36,32 @@ void bind_kcf(nb::module_& m) {
   nb::class_<KcfCore>(m, "KcfCore")
       .def("__init__", &make, nb::arg("window").noconvert(), nb::arg("label").noconvert(), nb::kw_only(),
            nb::arg("channels"), nb::arg("ridge"), nb::arg("sigma"), nb::arg("exclude_cells"))
-      .def("start", [](KcfCore& core, FloatIn<3> maps) { core.start(checked(core, maps)); },
-           nb::arg("maps").noconvert())
-      .def("detect",
-           [](KcfCore& core, FloatIn<3> maps) {
-             const KcfCore::Found found = core.detect(checked(core, maps));
-             return std::make_tuple(found.down, found.right, found.psr);
-           },
-           nb::arg("maps").noconvert())
-      .def("learn",
-           [](KcfCore& core, float down, float right, float rate) {
-             require(std::isfinite(down) && std::isfinite(right) && rate >= 0 && rate <= 1,
-                     "a displacement is finite, a rate from 0 to 1");
-             core.learn(down, right, rate);
-           },
-           nb::arg("down"), nb::arg("right"), nb::arg("rate"))
-      .def("response",
-           [](const KcfCore& core, FloatOut<2> out) {
-             const auto n = static_cast<std::size_t>(core.size());
-             require(out.shape(0) == n && out.shape(1) == n, "a response is (n, n)");
-             std::memcpy(out.data(), core.response(), n * n * sizeof(float));
-           },
-           nb::arg("out").noconvert());
+      .def(
+          "start", [](KcfCore& core, FloatIn<3> maps) { core.start(checked(core, maps)); },
+          nb::arg("maps").noconvert())
+      .def(
+          "detect",
+          [](KcfCore& core, FloatIn<3> maps) {
+            const KcfCore::Found found = core.detect(checked(core, maps));
+            return std::make_tuple(found.down, found.right, found.psr);
+          },
+          nb::arg("maps").noconvert())
+      .def(
+          "learn",
+          [](KcfCore& core, float down, float right, float rate) {
+            require(std::isfinite(down) && std::isfinite(right) && rate >= 0 && rate <= 1,
+                    "a displacement is finite, a rate from 0 to 1");
+            core.learn(down, right, rate);
+          },
+          nb::arg("down"), nb::arg("right"), nb::arg("rate"))
+      .def(
+          "response",
+          [](const KcfCore& core, FloatOut<2> out) {
+            const auto n = static_cast<std::size_t>(core.size());
+            require(out.shape(0) == n && out.shape(1) == n, "a response is (n, n)");
+            std::memcpy(out.data(), core.response(), n * n * sizeof(float));
+          },
+          nb::arg("out").noconvert());
 }
 
 }  // namespace cfvgg

@@ -17,7 +17,7 @@ FoundTuple as_tuple(const Found& found) {
 
 // For tests: (down, across, height, psr, scale) of spectra (scales, n, n / 2 + 1, 2); maps (scales, n, n).
 FoundTuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterations, int exclude_cells,
-                 FloatOut<3> maps) {
+                  FloatOut<3> maps) {
   const int scales = static_cast<int>(spectra.shape(0)), n = static_cast<int>(spectra.shape(1));
   Response response(n, scales, centred ? Response::Rows::kCentred : Response::Rows::kNatural, unit);
   require(static_cast<int>(spectra.shape(2)) == response.columns() && spectra.shape(3) == 2 &&

@@ -18,7 +18,9 @@ class PyStrcf {
  public:
   PyStrcf(int scales, int newton_iterations, int exclude_cells, int iterations, float penalty, float growth,
           float most)
-      : scales_(scales), newton_iterations_(newton_iterations), exclude_cells_(exclude_cells),
+      : scales_(scales),
+        newton_iterations_(newton_iterations),
+        exclude_cells_(exclude_cells),
         steps_{iterations, penalty, growth, most} {
     require(scales >= 1 && iterations >= 1 && penalty > 0 && growth > 0 && most > 0,
             "scales, iterations, steps are positive");

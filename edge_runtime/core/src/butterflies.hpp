@@ -9,12 +9,18 @@ struct Complex {
   V re, im;
 };
 
-inline Complex add(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
-inline Complex sub(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
+inline Complex add(Complex a, Complex b) {
+  return {a.re + b.re, a.im + b.im};
+}
+inline Complex sub(Complex a, Complex b) {
+  return {a.re - b.re, a.im - b.im};
+}
 inline Complex times(Complex a, float re, float im) {
   return {a.re * re - a.im * im, a.re * im + a.im * re};
 }
-inline Complex minus_i(Complex a) { return {a.im, -a.re}; }
+inline Complex minus_i(Complex a) {
+  return {a.im, -a.re};
+}
 
 inline Complex weighted(Complex a, float p, Complex b, float q, Complex c, float r) {
   return {p * a.re + q * b.re + r * c.re, p * a.im + q * b.im + r * c.im};

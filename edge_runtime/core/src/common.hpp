@@ -33,9 +33,13 @@ inline V load(const float* p) {
   return v;
 }
 
-inline void store(float* p, V v) { std::memcpy(p, &v, sizeof v); }
+inline void store(float* p, V v) {
+  std::memcpy(p, &v, sizeof v);
+}
 
-inline V splat(float x) { return V{} + x; }
+inline V splat(float x) {
+  return V{} + x;
+}
 
 inline float sum(V v) {
   typedef float Quarter __attribute__((vector_size(16)));
@@ -61,7 +65,9 @@ inline float square_sum(const float* p, std::ptrdiff_t count) {
 }
 
 // Channels as they are stored: a multiple of a vector's.
-constexpr int padded(int channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+constexpr int padded(int channels) {
+  return (channels + kLanes - 1) / kLanes * kLanes;
+}
 
 // Zeroed floats on a cache line's boundary. Allocated when a target starts, never within a frame.
 class Floats {
@@ -87,7 +93,9 @@ class Floats {
   std::size_t size() const { return size_; }
   float& operator[](std::size_t i) { return data_[i]; }
   const float& operator[](std::size_t i) const { return data_[i]; }
-  void zero() { if (size_) std::memset(data_, 0, size_ * sizeof(float)); }
+  void zero() {
+    if (size_) std::memset(data_, 0, size_ * sizeof(float));
+  }
 
  private:
   float* data_ = nullptr;

@@ -53,12 +53,23 @@ class Fft {
     for (int factor : factors_) {
       length /= factor;
       switch (factor) {
-        case 2: stage<kInverse, 2>(a, scratch, length, stride); break;
-        case 3: stage<kInverse, 3>(a, scratch, length, stride); break;
-        case 4: stage<kInverse, 4>(a, scratch, length, stride); break;
-        case 5: stage<kInverse, 5>(a, scratch, length, stride); break;
-        case 7: stage<kInverse, 7>(a, scratch, length, stride); break;
-        default: odd_stage<kInverse>(a, scratch, length, stride, factor);
+        case 2:
+          stage<kInverse, 2>(a, scratch, length, stride);
+          break;
+        case 3:
+          stage<kInverse, 3>(a, scratch, length, stride);
+          break;
+        case 4:
+          stage<kInverse, 4>(a, scratch, length, stride);
+          break;
+        case 5:
+          stage<kInverse, 5>(a, scratch, length, stride);
+          break;
+        case 7:
+          stage<kInverse, 7>(a, scratch, length, stride);
+          break;
+        default:
+          odd_stage<kInverse>(a, scratch, length, stride, factor);
       }
       stride *= factor;
       std::swap(a, scratch);

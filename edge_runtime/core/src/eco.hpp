@@ -21,13 +21,18 @@ struct EcoBlock {
   int channels_in, channels_out, grid, first;  // first of its channels within the grid
 };
 
-// What the grids are set up with: cells, window (cells, cells), interpolation (size, columns, 2), label (size,
-// columns).
+// What the grids are set up with: cells, window (cells, cells), interpolation (size, columns, 2), label
+// (size, columns).
 struct EcoGrid {
   EcoGrid(int cells_, int channels, const float* window_, const float* interpolation_, const float* label_)
-      : cells(cells_), shape(cells_, channels), fft(cells_), window(static_cast<std::size_t>(cells) * cells),
-        interpolation(2 * shape.frequencies()), label(shape.frequencies()),
-        maps(static_cast<std::size_t>(cells) * cells * shape.stored), dft(fft.floats(shape.stored)) {
+      : cells(cells_),
+        shape(cells_, channels),
+        fft(cells_),
+        window(static_cast<std::size_t>(cells) * cells),
+        interpolation(2 * shape.frequencies()),
+        label(shape.frequencies()),
+        maps(static_cast<std::size_t>(cells) * cells * shape.stored),
+        dft(fft.floats(shape.stored)) {
     std::memcpy(window.data(), window_, window.size() * sizeof(float));
     std::memcpy(interpolation.data(), interpolation_, interpolation.size() * sizeof(float));
     std::memcpy(label.data(), label_, label.size() * sizeof(float));
@@ -48,8 +53,12 @@ class EcoFilter {
  public:
   EcoFilter(std::vector<EcoGrid> grids, std::vector<EcoBlock> blocks, const EcoNumbers& numbers,
             Regularisation regularise)
-      : grids_(std::move(grids)), blocks_(std::move(blocks)), n_(numbers), regularise_(std::move(regularise)),
-        space_(shapes(), numbers.samples, numbers.learning_rate), shift_(grids_[0].shape.size),
+      : grids_(std::move(grids)),
+        blocks_(std::move(blocks)),
+        n_(numbers),
+        regularise_(std::move(regularise)),
+        space_(shapes(), numbers.samples, numbers.learning_rate),
+        shift_(grids_[0].shape.size),
         response_(grids_[0].shape.size, 1, Response::Rows::kCentred, 1.0f) {
     const std::size_t floats = space_.moments().floats();
     for (Floats* buffer : {&sample_, &newest_, &f_, &direction_, &residual_, &before_, &product_, &target_}) {
@@ -75,7 +84,8 @@ class EcoFilter {
   void learn_first(const std::vector<Maps>& maps, const std::vector<const float*>& projections, double down,
                    double across) {
     std::vector<JointBlock> joint;
-    for (std::size_t g = 0; g < grids_.size(); g++) joint.push_back(joint_block(g, maps, projections, down, across));
+    for (std::size_t g = 0; g < grids_.size(); g++)
+      joint.push_back(joint_block(g, maps, projections, down, across));
     JointTraining(joint, regularise_, static_cast<float>(n_.projection_regularisation))
         .run(n_.first_gauss_newton, n_.first_iterations);
     for (std::size_t g = 0; g < grids_.size(); g++) adopt(g, joint[g]);
@@ -105,7 +115,8 @@ class EcoFilter {
           const float *x = &sample_[start(g) + s.at(r, c)], *f = &f_[start(g) + s.at(r, c)];
           V re = V{}, im = V{};
           for (int l = 0; l < s.stored; l += kLanes) {
-            const V xr = load(x + l), xi = load(x + s.stored + l), fr = load(f + l), fi = load(f + s.stored + l);
+            const V xr = load(x + l), xi = load(x + s.stored + l), fr = load(f + l),
+                    fi = load(f + s.stored + l);
             re += xr * fr - xi * fi;
             im += xr * fi + xi * fr;
           }
@@ -140,7 +151,10 @@ class EcoFilter {
       precondition();  // into product_
       const double rho_before = rho;
       rho = inner(residual_, product_);
-      if (!(rho > 0 && rho < infinity)) { has_direction_ = false; break; }
+      if (!(rho > 0 && rho < infinity)) {
+        has_direction_ = false;
+        break;
+      }
       float beta = 0;
       if (has_direction_) {
         beta = static_cast<float>(std::max((rho - inner(before_, product_)) / rho_before, 0.0));
@@ -150,7 +164,10 @@ class EcoFilter {
       }
       apply(direction_.data());
       const double curvature = inner(direction_, product_);
-      if (!(curvature > 0 && curvature < infinity)) { has_direction_ = false; break; }
+      if (!(curvature > 0 && curvature < infinity)) {
+        has_direction_ = false;
+        break;
+      }
       has_direction_ = true;
       const float alpha = static_cast<float>(rho / curvature);
       for (std::size_t l = 0; l < f_.size(); l += kLanes) {
@@ -216,14 +233,15 @@ class EcoFilter {
     }
   }
 
-  JointBlock joint_block(std::size_t g, const std::vector<Maps>& maps, const std::vector<const float*>& projections,
-                         double down, double across) {
+  JointBlock joint_block(std::size_t g, const std::vector<Maps>& maps,
+                         const std::vector<const float*>& projections, double down, double across) {
     EcoGrid& grid = grids_[g];
     int channels_in = 0;
     for (const EcoBlock& b : blocks_) channels_in += b.grid == static_cast<int>(g) ? b.channels_in : 0;
     const SeriesShape in(grid.cells, channels_in), &out = grid.shape;
     JointBlock joint(in, out, grid.label.data());
-    Floats stacked(static_cast<std::size_t>(grid.cells) * grid.cells * in.stored), dft(grid.fft.floats(in.stored));
+    Floats stacked(static_cast<std::size_t>(grid.cells) * grid.cells * in.stored),
+        dft(grid.fft.floats(in.stored));
     for (std::size_t i = 0, first = 0; i < blocks_.size(); i++) {
       const EcoBlock& b = blocks_[i];
       if (b.grid != static_cast<int>(g)) continue;
@@ -272,7 +290,8 @@ class EcoFilter {
         1 / (n_.precondition_projection * (2 * label_energy / all_channels + n_.projection_regularisation)));
   }
 
-  // 1 / M for a grid's channels at one frequency, from their mean energies; blocks are mixed within themselves.
+  // 1 / M for a grid's channels at one frequency, from their mean energies; blocks are mixed within
+  // themselves.
   void invert(std::size_t g, const float* energy, float* out) const {
     const float data = static_cast<float>(n_.precondition_data);
     const float reg = static_cast<float>(n_.precondition_regularisation);
@@ -293,7 +312,8 @@ class EcoFilter {
     const std::size_t stored = grids_[g].shape.stored;
     for (std::size_t i = 0; i < blocks_.size(); i++) {
       if (blocks_[i].grid != static_cast<int>(g)) continue;
-      std::memcpy(projections_[i].data(), &joint.projection[first * stored], projections_[i].size() * sizeof(float));
+      std::memcpy(projections_[i].data(), &joint.projection[first * stored],
+                  projections_[i].size() * sizeof(float));
       first += blocks_[i].channels_in;
     }
     joint.project(joint.projection.data(), &newest_[start(g)]);
@@ -306,7 +326,8 @@ class EcoFilter {
     for (std::size_t g = 0; g < grids_.size(); g++) {
       const SeriesShape& s = grids_[g].shape;
       for (std::size_t k = 0; k < static_cast<std::size_t>(s.frequencies()); k++) {
-        const float *x = &newest_[start(g) + k * 2 * s.stored], *mean = space_.moments().mean() + start(g) + k * 2 * s.stored;
+        const float *x = &newest_[start(g) + k * 2 * s.stored],
+                    *mean = space_.moments().mean() + start(g) + k * 2 * s.stored;
         float *e = &energy_[start(g) / 2 + k * s.stored], *t = &target_[start(g) + k * 2 * s.stored];
         const float y = grids_[g].label[k];
         for (int l = 0; l < s.stored; l += kLanes) {

@@ -2,8 +2,8 @@
 //
 // Complex numbers of one place are stored as [2][channels]: the real parts of all channels, then the
 // imaginary ones. Every butterfly runs over a vector of channels, and what an index or a twiddle factor costs
-// is shared by all of them. Lengths are products of 2, 3, 4, 5, 7 and whatever else is needed (13, 17, 19 are:
-// golden tracks fix the grids).
+// is shared by all of them. Lengths are products of 2, 3, 4, 5, 7 and whatever else is needed (13, 17, 19
+// are: golden tracks fix the grids).
 #pragma once
 
 #include <cstddef>

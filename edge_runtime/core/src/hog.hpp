@@ -30,10 +30,10 @@ class Hog {
   }
 
  private:
-  static constexpr int kBins = kSigned + 2;    // stored, so that they are whole vectors of four
-  static constexpr int kPlace = kBins * 4;     // floats of a place: four parts a bin
-  static constexpr int kCell = 32;             // floats of a cell
-  static constexpr int kRing = 4;              // rows of cells that are held
+  static constexpr int kBins = kSigned + 2;  // stored, so that they are whole vectors of four
+  static constexpr int kPlace = kBins * 4;   // floats of a place: four parts a bin
+  static constexpr int kCell = 32;           // floats of a cell
+  static constexpr int kRing = 4;            // rows of cells that are held
 
   bool prepare(const Picture& patch, int cell_px) {
     down_.make(patch.rows, cell_px);
@@ -115,8 +115,10 @@ class Hog {
   }
 
   static void transpose(F4& a, F4& b, F4& c, F4& d) {
-    const F4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const F4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const F4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+             ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const F4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+             cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
     a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
     b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
     c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);

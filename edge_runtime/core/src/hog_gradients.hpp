@@ -34,8 +34,10 @@ class Gradients {
       if (!above) above = beyond(here, below);
       if (!below) below = beyond(here, above);
     }
-    if (channels_ == 3) strongest<3>(here, above, below);
-    else strongest<1>(here, above, below);
+    if (channels_ == 3)
+      strongest<3>(here, above, below);
+    else
+      strongest<1>(here, above, below);
     orient(x_.data(), y_.data(), square_.data(), pixels_, length_.data(), index_.data());
   }
 
@@ -59,8 +61,10 @@ class Gradients {
     if (held_[slot] == y) return to;
     held_[slot] = y;
     const std::uint8_t* from = patch.pixels(y, 0, columns_, bytes_.data());
-    if (channels_ == 3) planes3(from, columns_, to, to + line_, to + 2 * line_);
-    else plane(from, columns_, to);
+    if (channels_ == 3)
+      planes3(from, columns_, to, to + line_, to + 2 * line_);
+    else
+      plane(from, columns_, to);
     for (int c = 0; c < channels_; c++, to += line_) {
       const int n = columns_;
       to[-1] = n > 1 ? 2 * to[0] - to[1] : to[0];

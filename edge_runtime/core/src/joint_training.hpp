@@ -1,9 +1,9 @@
 // ECO's first frame: filter and projection together (Danelljan 2017, CVPR, section 3.1, eqs. 6 to 8).
 //
-// The score of one sample x is s = sum over grids of (x P)^T f. Around the current f and P it is linear in the
-// increments, s(f, P + dP) ~ (x P)^T f + (x dP)^T f0; Gauss-Newton solves for f and dP by conjugate gradient.
-// The feature blocks of a grid are one block here, whose projection has zeros where a block's channels do not go
-// into another one's.
+// The score of one sample x is s = sum over grids of (x P)^T f. Around the current f and P it is linear in
+// the increments, s(f, P + dP) ~ (x P)^T f + (x dP)^T f0; Gauss-Newton solves for f and dP by conjugate
+// gradient. The feature blocks of a grid are one block here, whose projection has zeros where a block's
+// channels do not go into another one's.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,16 @@ namespace cfvgg {
 class JointBlock {
  public:
   JointBlock(const SeriesShape& in, const SeriesShape& out, const float* label)
-      : in_(in), out_(out), label_(label), x(in.floats()), projection(matrix()), allowed(matrix()), f(out.floats()), f0(out.floats()),
-        projected(out.floats()), seen_(kTogether * 2 * out.stored) {
+      : in_(in),
+        out_(out),
+        label_(label),
+        x(in.floats()),
+        projection(matrix()),
+        allowed(matrix()),
+        f(out.floats()),
+        f0(out.floats()),
+        projected(out.floats()),
+        seen_(kTogether * 2 * out.stored) {
     for (int i = 0; i < 2; i++) {
       solution[i] = Floats(i ? matrix() : out.floats());
       residual[i] = Floats(solution[i].size());
@@ -64,9 +72,9 @@ class JointBlock {
     }
   }
 
-  // filter = conj(x P) s, and increment = Re sum_k conj(x) conj(f0) s over the spectrum without kx = 0, which the
-  // authors' program leaves out; golden tracks depend on it. `score` is (outer_size, columns, 2), or null for
-  // the label, which is real.
+  // filter = conj(x P) s, and increment = Re sum_k conj(x) conj(f0) s over the spectrum without kx = 0, which
+  // the authors' program leaves out; golden tracks depend on it. `score` is (outer_size, columns, 2), or null
+  // for the label, which is real.
   void adjoint(const float* score, int outer_size, float* filter, float* increment) {
     const int stored = out_.stored;
     std::memset(increment, 0, matrix() * sizeof(float));

@@ -18,7 +18,9 @@ inline F4 load4(const float* p) {
   return v;
 }
 
-inline void store4(float* p, F4 v) { std::memcpy(p, &v, sizeof v); }
+inline void store4(float* p, F4 v) {
+  std::memcpy(p, &v, sizeof v);
+}
 
 // Sides up to this are accepted, so that products of sides and steps stay far from the end of the integers.
 constexpr std::int64_t kMostPx = 1 << 24;
@@ -49,8 +51,9 @@ struct Picture {
 
   // Every step-th row and column, from the first ones.
   Picture every(int step) const {
-    return {data, (rows + step - 1) / step, (columns + step - 1) / step, channels, row_step * step,
-            pixel_step * step, channel_step};
+    return {data,        (rows + step - 1) / step, (columns + step - 1) / step,
+            channels,    row_step * step,          pixel_step * step,
+            channel_step};
   }
 };
 

@@ -85,14 +85,26 @@ class Response {
   enum class Rows { kNatural, kCentred };
 
   Response(int n, int scales, Rows rows, float unit)
-      : n_(n), scales_(scales), columns_(n / 2 + 1), stride_(padded(columns_)), unit_(unit),
-        centred_(rows == Rows::kCentred), pairs_((n + 1) / 2), pair_stride_(padded(pairs_)),
-        map_floats_(static_cast<std::size_t>(n) * n + 2 * kLanes), fft_(n),
-        spectrum_(static_cast<std::size_t>(scales) * n * 2 * stride_), maps_(scales * map_floats_),
+      : n_(n),
+        scales_(scales),
+        columns_(n / 2 + 1),
+        stride_(padded(columns_)),
+        unit_(unit),
+        centred_(rows == Rows::kCentred),
+        pairs_((n + 1) / 2),
+        pair_stride_(padded(pairs_)),
+        map_floats_(static_cast<std::size_t>(n) * n + 2 * kLanes),
+        fft_(n),
+        spectrum_(static_cast<std::size_t>(scales) * n * 2 * stride_),
+        maps_(scales * map_floats_),
         by_column_(static_cast<std::size_t>(columns_) * 4 * pair_stride_),
-        a_(static_cast<std::size_t>(n) * 2 * std::max(pair_stride_, kLanes)), b_(a_.size()),
-        down_(2 * static_cast<std::size_t>(n)), ky_(n), across_(2 * static_cast<std::size_t>(stride_)),
-        kx_(stride_), weights_(stride_) {
+        a_(static_cast<std::size_t>(n) * 2 * std::max(pair_stride_, kLanes)),
+        b_(a_.size()),
+        down_(2 * static_cast<std::size_t>(n)),
+        ky_(n),
+        across_(2 * static_cast<std::size_t>(stride_)),
+        kx_(stride_),
+        weights_(stride_) {
     require(scales >= 1 && (!centred_ || n % 2 == 1), "centred rows are those of an odd grid");
     for (int y = 0; y < n; y++) ky_[stored(y)] = static_cast<float>(y <= n / 2 ? y : y - n);
     for (int k = 0; k < columns_; k++) {

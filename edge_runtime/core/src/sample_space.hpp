@@ -9,13 +9,18 @@
 
 namespace cfvgg {
 
-// At most `capacity` samples with weights that sum to 1. A new one has weight `learning_rate`; when the memory is
-// full it takes the place of one that hardly counts any more, or the two nearest of all are merged.
+// At most `capacity` samples with weights that sum to 1. A new one has weight `learning_rate`; when the
+// memory is full it takes the place of one that hardly counts any more, or the two nearest of all are merged.
 class SampleSpace {
  public:
   SampleSpace(const std::vector<SeriesShape>& shapes, int capacity, double learning_rate)
-      : moments_(shapes), capacity_(capacity), rate_(learning_rate), weights_(capacity), products_(capacity),
-        gram_(static_cast<std::size_t>(capacity) * capacity), samples_(capacity * moments_.floats()),
+      : moments_(shapes),
+        capacity_(capacity),
+        rate_(learning_rate),
+        weights_(capacity),
+        products_(capacity),
+        gram_(static_cast<std::size_t>(capacity) * capacity),
+        samples_(capacity * moments_.floats()),
         difference_(moments_.floats()) {
     least_weight_ = rate_ * std::pow(1 - rate_, 2 * capacity);
   }
@@ -140,7 +145,8 @@ class SampleSpace {
       const double value = gram(index, i) + share * (products[i] - gram(index, i));
       gram(index, i) = gram(i, index) = value;
     }
-    gram(index, index) = (1 - share) * (1 - share) * own_norm + share * share * norm + 2 * share * (1 - share) * cross;
+    gram(index, index) =
+        (1 - share) * (1 - share) * own_norm + share * share * norm + 2 * share * (1 - share) * cross;
     weights_[index] = own + weight;
   }
 

@@ -48,8 +48,13 @@ class Sampler {
     // As far as the patch sees, the frame in blocks.
     const Seen down = seen(row, reach, frame.rows, block), across = seen(column, reach, frame.columns, block);
     const std::size_t size = static_cast<std::size_t>(down.blocks) * across.blocks * frame.channels;
-    Picture small{blocks_.at_least(size), down.blocks, across.blocks, frame.channels,
-                  static_cast<std::ptrdiff_t>(across.blocks) * frame.channels, frame.channels, 1};
+    Picture small{blocks_.at_least(size),
+                  down.blocks,
+                  across.blocks,
+                  frame.channels,
+                  static_cast<std::ptrdiff_t>(across.blocks) * frame.channels,
+                  frame.channels,
+                  1};
     cut(frame, {down.start, across.start, down.size, across.size}, false, down.blocks, across.blocks,
         blocks_.data());
     const double step_down = static_cast<double>(down.size) / down.blocks;
@@ -86,8 +91,8 @@ class Sampler {
   void copy(const Picture& frame, const Span& down, const Span& across, std::uint8_t* out) {
     const int channels = frame.channels;
     const int before = static_cast<int>(std::clamp<std::int64_t>(-across.start, 0, across.size));
-    const int end = static_cast<int>(
-        std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
+    const int end =
+        static_cast<int>(std::clamp<std::int64_t>(across.limit - across.start, before, across.size));
     const int from = across.clamped(0), inside = end - before;
     std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(std::max(inside, 1)) * channels);
     for (std::int64_t y = 0; y < down.size; y++) {
@@ -194,16 +199,23 @@ class Sampler {
   void combine_columns(const float* line, int channels, float* out) const {
     if (channels == 3) {
       switch (taps_.count) {
-        case 2: return combine_pixels<2>(line, out);
-        case 3: return combine_pixels<3>(line, out);
-        case 4: return combine_pixels<4>(line, out);
-        default: return combine_pixels<0>(line, out);
+        case 2:
+          return combine_pixels<2>(line, out);
+        case 3:
+          return combine_pixels<3>(line, out);
+        case 4:
+          return combine_pixels<4>(line, out);
+        default:
+          return combine_pixels<0>(line, out);
       }
     }
     switch (taps_.count) {
-      case 2: return combine_single<2>(line, out);
-      case 3: return combine_single<3>(line, out);
-      default: return combine_single<0>(line, out);
+      case 2:
+        return combine_single<2>(line, out);
+      case 3:
+        return combine_single<3>(line, out);
+      default:
+        return combine_single<0>(line, out);
     }
   }
 

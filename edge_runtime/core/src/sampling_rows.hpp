@@ -11,8 +11,7 @@ constexpr int kTogether = 4;  // rows that are added up as integers
 
 template <int kRows, bool kFirst>
 inline void weigh_rows(const std::uint8_t* const* rows, int count, float weight, float* __restrict line) {
-  const std::uint8_t *__restrict a = rows[0], *__restrict b = rows[kRows > 1 ? 1 : 0],
-                     *__restrict c = rows[kRows > 2 ? 2 : 0], *__restrict d = rows[kRows > 3 ? 3 : 0];
+  const std::uint8_t* __restrict a = rows[0], * __restrict b = rows[kRows > 1 ? 1 : 0], * __restrict c = rows[kRows > 2 ? 2 : 0], * __restrict d = rows[kRows > 3 ? 3 : 0];
   for (int i = 0; i < count; i++) {
     int total = a[i];
     if constexpr (kRows > 1) total += b[i];
@@ -25,18 +24,24 @@ inline void weigh_rows(const std::uint8_t* const* rows, int count, float weight,
 
 template <int kRows>
 inline void weigh_rows(const std::uint8_t* const* rows, int count, float weight, bool first, float* line) {
-  if (first) weigh_rows<kRows, true>(rows, count, weight, line);
-  else weigh_rows<kRows, false>(rows, count, weight, line);
+  if (first)
+    weigh_rows<kRows, true>(rows, count, weight, line);
+  else
+    weigh_rows<kRows, false>(rows, count, weight, line);
 }
 
 // Adds (or `first`: stores) a weight times the sum of 1 to kTogether rows.
 inline void weigh_rows(const std::uint8_t* const* rows, int some, int count, float weight, bool first,
                        float* line) {
   switch (some) {
-    case 1: return weigh_rows<1>(rows, count, weight, first, line);
-    case 2: return weigh_rows<2>(rows, count, weight, first, line);
-    case 3: return weigh_rows<3>(rows, count, weight, first, line);
-    default: return weigh_rows<4>(rows, count, weight, first, line);
+    case 1:
+      return weigh_rows<1>(rows, count, weight, first, line);
+    case 2:
+      return weigh_rows<2>(rows, count, weight, first, line);
+    case 3:
+      return weigh_rows<3>(rows, count, weight, first, line);
+    default:
+      return weigh_rows<4>(rows, count, weight, first, line);
   }
 }
 

@@ -131,7 +131,9 @@ inline Between between(std::int64_t size, int outputs, int i, bool area_like) {
 constexpr float kResizeUnit = 2048;  // OpenCV's weights are integers; so are these, stored as floats
 
 // Rounded to the nearest, halves to the even one: OpenCV's way.
-inline float whole_weight(float share) { return std::nearbyint(share * kResizeUnit); }
+inline float whole_weight(float share) {
+  return std::nearbyint(share * kResizeUnit);
+}
 
 inline void add_pair(Taps& taps, int i, int first, int second, float share_first, float share_second) {
   taps.first.data()[i] = first;

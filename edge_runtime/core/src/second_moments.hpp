@@ -8,9 +8,9 @@
 
 namespace cfvgg {
 
-// C = sum of weight conj(x) x^T per frequency, for samples on several grids, the largest first. Where a smaller
-// grid's frequencies end, its channels are zero. Replacing two samples by their mean changes C by one outer
-// product, so C is kept up to date instead of multiplying with all samples in every iteration.
+// C = sum of weight conj(x) x^T per frequency, for samples on several grids, the largest first. Where a
+// smaller grid's frequencies end, its channels are zero. Replacing two samples by their mean changes C by one
+// outer product, so C is kept up to date instead of multiplying with all samples in every iteration.
 //
 // Within a grid C is Hermitian. Diagonal d of it, C[i, (i + d) mod channels] for all i, is one vector; the
 // diagonals 0..channels / 2 are all of it.
@@ -31,7 +31,8 @@ class SecondMoments {
       }
     }
     for (Floats& buffer : twice_) buffer = Floats(2 * longest_);
-    turned_ = Floats(2 * static_cast<std::size_t>(longest_) * *std::max_element(diagonals_.begin(), diagonals_.end()));
+    turned_ = Floats(2 * static_cast<std::size_t>(longest_) *
+                     *std::max_element(diagonals_.begin(), diagonals_.end()));
     mean_ = Floats(floats_);
   }
 
@@ -100,8 +101,8 @@ class SecondMoments {
     }
   }
 
-  // C[i, i + d] f[i + d] goes to place i, and conj(C[i, i + d]) f[i] to place i + d: the latter are written twice
-  // behind one another, too, and read from where they are turned by d.
+  // C[i, i + d] f[i + d] goes to place i, and conj(C[i, i + d]) f[i] to place i + d: the latter are written
+  // twice behind one another, too, and read from where they are turned by d.
   void apply_own(std::size_t g, const float* f, float* out) {
     const SeriesShape& s = shapes_[g];
     const float* block = own_[g].data();
@@ -113,12 +114,14 @@ class SecondMoments {
         const float* c = block + static_cast<std::ptrdiff_t>(d) * 2 * s.stored;
         float *re = turned_.data() + static_cast<std::ptrdiff_t>(d) * 2 * longest_, *im = re + longest_;
         for (int l = 0; l < s.stored; l += kLanes) {
-          const V cr = load(c + l), ci = load(c + s.stored + l), ar = load(f + l), ai = load(f + s.stored + l);
+          const V cr = load(c + l), ci = load(c + s.stored + l), ar = load(f + l),
+                  ai = load(f + s.stored + l);
           store(re + l, cr * ar + ci * ai);
           store(im + l, cr * ai - ci * ar);
         }
         for (int l = 0; l < s.stored; l += kLanes) {
-          const V cr = load(c + l), ci = load(c + s.stored + l), ar = load(f + l), ai = load(f + s.stored + l);
+          const V cr = load(c + l), ci = load(c + s.stored + l), ar = load(f + l),
+                  ai = load(f + s.stored + l);
           store(re + s.channels + l, cr * ar + ci * ai);
           store(im + s.channels + l, cr * ai - ci * ar);
         }
@@ -131,7 +134,8 @@ class SecondMoments {
           re += cr * br - ci * bi;
           im += cr * bi + ci * br;
           if (d == 0 || d >= half) continue;
-          const float* t = turned_.data() + static_cast<std::ptrdiff_t>(d) * 2 * longest_ + l + s.channels - d;
+          const float* t =
+              turned_.data() + static_cast<std::ptrdiff_t>(d) * 2 * longest_ + l + s.channels - d;
           re += load(t);
           im += load(t + longest_);
         }
@@ -149,7 +153,8 @@ class SecondMoments {
     return starts_[g] + shapes_[g].at(r + (shapes_[g].size - shapes_[h].size) / 2, c);
   }
 
-  void update_cross(std::size_t pair, std::size_t g, std::size_t h, float fade, const Outer* outers, int count) {
+  void update_cross(std::size_t pair, std::size_t g, std::size_t h, float fade, const Outer* outers,
+                    int count) {
     const SeriesShape &left = shapes_[g], &right = shapes_[h];
     float* block = cross_[pair].data();
     for (int r = 0; r < right.size; r++) {

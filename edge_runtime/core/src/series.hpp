@@ -1,7 +1,7 @@
 // Fourier series of maps on odd grids, half of the spectrum, all channels of a frequency together.
 //
-// Frequencies -K..K down and 0..K across; each has [2][stored] floats, real parts first. `stored` is the number
-// of channels rounded up to whole vectors; the padding is zero.
+// Frequencies -K..K down and 0..K across; each has [2][stored] floats, real parts first. `stored` is the
+// number of channels rounded up to whole vectors; the padding is zero.
 #pragma once
 
 #include <cmath>
@@ -26,13 +26,15 @@ struct SeriesShape {
 
 // The series of a map from its DFT (cells, cells / 2 + 1, 2, stored), times `factor` (size, columns, 2).
 // An even map has one frequency +-cells / 2 where the series has two: both get it, but for one corner.
-inline void to_series(const float* dft, int cells, const SeriesShape& shape, const float* factor, float* out) {
+inline void to_series(const float* dft, int cells, const SeriesShape& shape, const float* factor,
+                      float* out) {
   const int half = shape.size / 2, stored = shape.stored;
   for (int r = 0; r < shape.size; r++) {
     const int row = (r - half + cells) % cells;
     const float* from = dft + static_cast<std::size_t>(row) * (cells / 2 + 1) * 2 * stored;
     for (int c = 0; c < shape.columns; c++) {
-      const float *p = from + static_cast<std::size_t>(c) * 2 * stored, *f = factor + 2 * (r * shape.columns + c);
+      const float *p = from + static_cast<std::size_t>(c) * 2 * stored,
+                  *f = factor + 2 * (r * shape.columns + c);
       float* o = out + shape.at(r, c);
       const bool corner = cells % 2 == 0 && r == 0 && c == half;
       const float re = corner ? 0.0f : f[0], im = corner ? 0.0f : f[1];
@@ -145,7 +147,8 @@ class Regularisation {
   // Room for series of this shape; before add().
   void reserve(const SeriesShape& s) {
     if (find(s)) return;
-    const std::size_t floats = static_cast<std::size_t>(s.size + 2 * down_) * (s.columns + 2 * across_) * 2 * s.stored;
+    const std::size_t floats =
+        static_cast<std::size_t>(s.size + 2 * down_) * (s.columns + 2 * across_) * 2 * s.stored;
     rooms_.push_back({s.size, s.stored, Floats(floats)});
   }
 
@@ -189,8 +192,8 @@ class Regularisation {
     return nullptr;
   }
 
-  // f with what the kernel sees around it: zeros (once and for all), and the opposite frequencies' conjugates on
-  // the left.
+  // f with what the kernel sees around it: zeros (once and for all), and the opposite frequencies' conjugates
+  // on the left.
   void surround(const SeriesShape& s, const float* f, std::ptrdiff_t row, float* around) const {
     const std::ptrdiff_t place = 2 * s.stored;
     const int mirrored = across_ < s.columns ? across_ : s.columns - 1;

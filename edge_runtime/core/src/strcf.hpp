@@ -17,8 +17,10 @@ class StrcfGroup {
   // See `Admm`.
   StrcfGroup(SampleRows rows, const float* label, const float* weight, int cells, float temporal,
              AdmmSteps steps)
-      : rows_(std::move(rows)), shape_(rows_.shape()),
-        admm_(shape_, label, weight, cells, temporal, steps), spectrum_(shape_.floats()) {}
+      : rows_(std::move(rows)),
+        shape_(rows_.shape()),
+        admm_(shape_, label, weight, cells, temporal, steps),
+        spectrum_(shape_.floats()) {}
 
   int size() const { return shape_.n; }
   const SampleRows& rows() const { return rows_; }

@@ -26,7 +26,10 @@ struct BlockChannels {
 // along a column is one contiguous piece. A cache line between columns keeps them out of each other's sets.
 struct SpectrumShape {
   SpectrumShape(int n, int channels)
-      : n(n), columns(n / 2 + 1), vectors(padded(channels) / kLanes), vector_floats(2 * kLanes * n),
+      : n(n),
+        columns(n / 2 + 1),
+        vectors(padded(channels) / kLanes),
+        vector_floats(2 * kLanes * n),
         column_floats(static_cast<std::ptrdiff_t>(vectors) * vector_floats + 16) {}
   std::size_t floats() const { return columns * column_floats; }
   std::ptrdiff_t place(int kx, int vector, int ky) const {
@@ -42,9 +45,14 @@ class SampleRows {
  public:
   // window: (n, n).
   SampleRows(int n, std::vector<BlockChannels> blocks, const float* window)
-      : blocks_(std::move(blocks)), shape_(n, blocks_.back().first + blocks_.back().count), fft_(n),
-        window_(static_cast<std::size_t>(n) * n), tile_(shape_.vectors * shape_.vector_floats),
-        scratch_(shape_.vector_floats), least_(shape_.vectors * kLanes), factor_(shape_.vectors * kLanes) {
+      : blocks_(std::move(blocks)),
+        shape_(n, blocks_.back().first + blocks_.back().count),
+        fft_(n),
+        window_(static_cast<std::size_t>(n) * n),
+        tile_(shape_.vectors * shape_.vector_floats),
+        scratch_(shape_.vector_floats),
+        least_(shape_.vectors * kLanes),
+        factor_(shape_.vectors * kLanes) {
     std::memcpy(window_.data(), window, window_.size() * sizeof(float));
     for (std::size_t c = 0; c < factor_.size(); c++) factor_[c] = 1;
   }
