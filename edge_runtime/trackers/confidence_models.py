@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from edge_runtime.config import TrackerConfig
 
 KCF_MODELS = {
-    "cnn:low": ConfidenceModel(psr_half=5.6, slope=3.5, drop_slope=3.2),
-    "cnn:middle": ConfidenceModel(psr_half=6.5, slope=3.2, drop_slope=2.9),
-    "cnn:conv3": ConfidenceModel(psr_half=8.8, slope=3.5, drop_slope=2.5),
-    "cnn:high": ConfidenceModel(psr_half=8.5, slope=3.1, drop_slope=2.8),
+    "cnn:low": ConfidenceModel(psr_half=6.2, slope=3.6, drop_slope=3.0),
+    "cnn:middle": ConfidenceModel(psr_half=5.9, slope=3.1, drop_slope=3.0),
+    "cnn:conv3": ConfidenceModel(psr_half=8.0, slope=3.8, drop_slope=2.6),
+    "cnn:high": ConfidenceModel(psr_half=10.7, slope=3.1, drop_slope=2.0),
     "hog": ConfidenceModel(psr_half=6.6, slope=4.0, drop_slope=2.3),
     "gray": ConfidenceModel(psr_half=6.6, slope=4.0, drop_slope=2.3),
 }

@@ -7,6 +7,8 @@ find the target and to learn it; scale, if at all, is fDSST's filter's task.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge_runtime.confidence import ConfidenceModel
@@ -25,6 +27,7 @@ from edge_runtime.types import FloatArray, Frame
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
 INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}
+SCALE_GRID = 1.0025  # ratio of neighbouring sizes of samples
 
 
 class KcfTracker(CorrelationTracker):
@@ -70,6 +73,7 @@ class KcfTracker(CorrelationTracker):
             self._scale_filter.learn(frame, self.centre, self.scale)
 
     def _locate(self, frame: Frame) -> float:
+        self._sample_at()
         with self._stage("features"):
             maps = self._maps(frame)
         with self._stage("response"):
@@ -91,7 +95,16 @@ class KcfTracker(CorrelationTracker):
             self._filter.learn(down, right, self.config.learning_rate)
         if self._scale_filter is not None:
             with self._stage("scale"):
-                self._scale_filter.learn(frame, self.centre, self.scale)
+                self._scale_filter.learn(frame, self.centre, on_grid(self.scale))
+
+    def _sample_at(self) -> None:
+        """Samples are centred on whole pixels and have sizes of a fine grid.
+
+        So a displacement's or size's last bit, which differs between processors, changes no pixel of them.
+        """
+        row, column = self._pixel()
+        self.centre = float(row), float(column)
+        self.scale = on_grid(self.scale)
 
     def _limited_scale(self, scale: float) -> float:
         """Keep the target between a few pixels and the frame."""
@@ -112,3 +125,8 @@ class KcfTracker(CorrelationTracker):
                 patch = np.repeat(patch, 3, axis=3)
             (maps,) = extractor.extract(patch, (spec.level,))
         return np.ascontiguousarray(maps).reshape(maps.shape[1:])
+
+
+def on_grid(scale: float) -> float:
+    """The nearest power of `SCALE_GRID`."""
+    return float(SCALE_GRID ** round(math.log(scale, SCALE_GRID)))

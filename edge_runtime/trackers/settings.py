@@ -59,6 +59,7 @@ class KcfScaleConfig(ScaleFilterConfig):
 
     TABLE: ClassVar[str] = "tracker.kcf.scale"
 
+    scales: int = 11
     model_area_px: float = 256.0
 
 

@@ -12,7 +12,7 @@ from edge_runtime.core import kernels
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.blocks import block_specs, channels_innermost, cut_rounded
-from edge_runtime.trackers.fourier import gaussian_label, rfft2
+from edge_runtime.trackers.fourier import gaussian_label
 from edge_runtime.trackers.regularisation import target_window
 from edge_runtime.trackers.sampled import SampledTracker
 from edge_runtime.trackers.settings import StrcfConfig
@@ -70,7 +70,8 @@ class StrcfTracker(SampledTracker):
         size = self._layout.support_px // cell
         cells = math.prod(math.floor(px / cell) for px in self.base_px)
         # A target of under one cell still has a label and a rectangle of one.
-        label = rfft2(gaussian_label(size, size, math.sqrt(max(cells, 1)) * config.label_sigma))
+        label = gaussian_label(size, size, math.sqrt(max(cells, 1)) * config.label_sigma)
+        spectrum = np.fft.rfft2(label)
         rows, columns = (max(math.floor(px / config.window_cells_px[group]), 1) for px in self.base_px)
         specs = [self._specs[b] for b in self._groups[group]]
         self._filter.add_group(
@@ -78,7 +79,7 @@ class StrcfTracker(SampledTracker):
             unit_range=[spec.level is not None for spec in specs],
             window=np.outer(np.hanning(size), np.hanning(size)).astype(np.float32),
             weight=target_window((size, size), (rows, columns), config.window_inside, config.window_outside),
-            label=label.view(np.float32).reshape(*label.shape, 2),
+            label=np.stack([spectrum.real, spectrum.imag], -1).astype(np.float32),
             temporal=config.temporal[group],
         )
 

@@ -7,6 +7,8 @@ to learn it; scale, if at all, is fDSST's filter's task.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge_runtime.confidence import ConfidenceModel
@@ -30,6 +32,7 @@ from tests.oracle.scale_filter import ScaleFilter
 
 # 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
 INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}
+SCALE_GRID = 1.0025
 
 
 class KernelFilter:
@@ -80,12 +83,13 @@ class KernelFilter:
         if self._sigma is None:
             return product
         energies = self._energy(x) + self._energy(z)
-        distance = energies[:, None, None] / count - 2 * irfft2(product, *self.shape)
-        return rfft2(np.exp(-np.maximum(distance, 0) / np.float32(self._sigma**2)))
+        # In double precision: the kernel is nearly 1 everywhere, and rounding would be as large as the ridge.
+        distance = energies[:, None, None] / count - 2 * irfft2(product.astype(np.complex128), *self.shape)
+        return rfft2(np.exp(-np.maximum(distance, 0) / self._sigma**2))
 
     def _energy(self, spectra: ComplexArray) -> FloatArray:
         """|x|^2 of the maps behind half spectra (…, channels, rows, stored columns), by Parseval."""
-        squares = spectra.real**2 + spectra.imag**2
+        squares = spectra.real.astype(np.float64) ** 2 + spectra.imag.astype(np.float64) ** 2
         once = squares[..., 0].sum((-2, -1))
         if self.shape[1] % 2 == 0:
             once = once + squares[..., -1].sum((-2, -1))
@@ -146,6 +150,7 @@ class KcfTracker(CorrelationTracker):
             self._scale_filter.learn(frame, self.centre, self.scale)
 
     def _locate(self, frame: Frame) -> float:
+        self._sample_at()
         self._maps = self._features(frame)
         response = self._filter.respond((self._maps * self._weight)[None])[0]
         psr = peak_to_sidelobe_ratio(response, self._exclude_cells)
@@ -168,7 +173,16 @@ class KcfTracker(CorrelationTracker):
         moved = np.roll(self._maps, (-whole[0], -whole[1]), (1, 2)) * self._weight
         self._filter.learn(moved, self.config.learning_rate, (cells[0] - whole[0], cells[1] - whole[1]))
         if self._scale_filter is not None:
-            self._scale_filter.learn(frame, self.centre, self.scale)
+            self._scale_filter.learn(frame, self.centre, on_grid(self.scale))
+
+    def _sample_at(self) -> None:
+        """Samples are centred on whole pixels and have sizes of a fine grid.
+
+        So a displacement's or size's last bit, which differs between processors, changes no pixel of them.
+        """
+        row, column = self._pixel()
+        self.centre = float(row), float(column)
+        self.scale = on_grid(self.scale)
 
     def _limited_scale(self, scale: float) -> float:
         """Keep the target between a few pixels and the frame."""
@@ -191,3 +205,7 @@ def _maps(spec: BlockSpec, patches: Frame, extractor: FeatureExtractor | None) -
     if patches.shape[3] == 1:
         patches = np.repeat(patches, 3, axis=3)
     return extractor.extract(patches, (spec.level,))[0]
+
+
+def on_grid(scale: float) -> float:
+    return float(SCALE_GRID ** round(math.log(scale, SCALE_GRID)))

@@ -151,7 +151,7 @@ def test_eco_settings_out_of_range_are_named(setting: str, values: list[Any]) ->
     ("setting", "values"),
     [
         ("scales", [1, 4, 67]),
-        ("interpolated_scales", [15, 34, 131]),
+        ("interpolated_scales", [9, 34, 131]),
         ("step", [1.0, 2.0]),
         ("label_sigma", [0.0, 1.1]),
         ("learning_rate", [-0.1, 1.1]),

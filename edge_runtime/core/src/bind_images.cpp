@@ -10,10 +10,10 @@ namespace cfvgg {
 
 namespace {
 
+bool sized(std::int64_t side_px) { return side_px >= 1 && side_px <= kMostPx; }
+
 Picture picture(const BytesIn<3>& frame) {
-  require(frame.shape(0) >= 1 && frame.shape(1) >= 1 && static_cast<std::int64_t>(frame.shape(0)) <= kMostPx &&
-              static_cast<std::int64_t>(frame.shape(1)) <= kMostPx,
-          "a frame has rows and columns");
+  require(sized(frame.shape(0)) && sized(frame.shape(1)), "a frame has rows and columns");
   require(frame.shape(2) == 1 || frame.shape(2) == 3, "a frame is (rows, columns, 3 or 1)");
   return {frame.data(),
           static_cast<int>(frame.shape(0)),
@@ -32,27 +32,26 @@ Sampler& sampler() {
 void cut(BytesIn<3> frame, std::int64_t top, std::int64_t left, std::int64_t rows, std::int64_t columns,
          bool linear, BytesOut<3> out) {
   const Picture from = picture(frame);
-  require(rows >= 1 && columns >= 1 && rows <= kMostPx && columns <= kMostPx, "a patch has 1 to 2^24 px a side");
-  require(out.shape(0) >= 1 && out.shape(1) >= 1 && out.shape(2) == frame.shape(2) &&
-              static_cast<std::int64_t>(out.shape(0)) <= kMostPx && static_cast<std::int64_t>(out.shape(1)) <= kMostPx,
+  require(sized(rows) && sized(columns), "a patch has 1 to 2^24 px a side");
+  require(sized(out.shape(0)) && sized(out.shape(1)) && out.shape(2) == frame.shape(2),
           "the output is (rows, columns, the frame's channels)");
   constexpr std::int64_t kFar = std::int64_t{1} << 40;
   const Rectangle part{std::clamp(top, -kFar, kFar), std::clamp(left, -kFar, kFar), rows, columns};
-  sampler().cut(from, part, linear, static_cast<int>(out.shape(0)), static_cast<int>(out.shape(1)), out.data());
+  const int out_rows = static_cast<int>(out.shape(0)), out_columns = static_cast<int>(out.shape(1));
+  sampler().cut(from, part, linear, out_rows, out_columns, out.data());
 }
 
 void cut_affine(BytesIn<3> frame, double row, double column, double side_px, BytesOut<3> out) {
   const Picture from = picture(frame);
   require(std::isfinite(row) && std::isfinite(column), "a position is finite");
   require(side_px > 0 && side_px <= static_cast<double>(kMostPx), "a patch has up to 2^24 px a side");
-  require(out.shape(0) >= 1 && out.shape(0) == out.shape(1) && out.shape(2) == frame.shape(2) &&
-              static_cast<std::int64_t>(out.shape(0)) <= kMostPx,
+  require(sized(out.shape(0)) && out.shape(0) == out.shape(1) && out.shape(2) == frame.shape(2),
           "the output is (side, side, the frame's channels)");
   sampler().affine(from, row, column, side_px, static_cast<int>(out.shape(0)), out.data());
 }
 
-// A batch of patches (n, rows, columns, 3 or 1), and maps (n, rows / cell, columns / cell, channels or more) of
-// which the channels from `first` on are written.
+// A batch of patches (n, rows, columns, 3 or 1), and maps (n, rows / cell, columns / cell, channels or more)
+// of which the channels from `first` on are written.
 struct Batch {
   BytesIn<4> patches;
   FloatOut<4> out;
@@ -68,7 +67,8 @@ struct Batch {
             "a patch has up to 2^24 px a side");
     require(out.shape(0) == patches.shape(0) && out.shape(1) == patches.shape(1) / cell_px &&
                 out.shape(2) == patches.shape(2) / cell_px && first_channel >= 0 &&
-                out.shape(3) >= channels && static_cast<std::size_t>(first_channel) <= out.shape(3) - channels,
+                out.shape(3) >= channels &&
+                static_cast<std::size_t>(first_channel) <= out.shape(3) - channels,
             "maps are (n, rows / cell, columns / cell, channels)");
   }
 
@@ -132,7 +132,8 @@ void bind_scale_filter(nb::module_& m) {
       .def(
           "__init__",
           [](ScaleFilter* self, int scales, int interpolated_scales, double step, double label_sigma,
-             double learning_rate, double regularisation, double model_area_px, Pair target_px, Pair base_px) {
+             double learning_rate, double regularisation, double model_area_px, Pair target_px,
+             Pair base_px) {
             new (self) ScaleFilter({scales, interpolated_scales, step, label_sigma, learning_rate,
                                     regularisation, model_area_px},
                                    {target_px.first, target_px.second}, {base_px.first, base_px.second});

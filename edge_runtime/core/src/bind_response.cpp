@@ -15,7 +15,7 @@ FoundTuple as_tuple(const Found& found) {
   return FoundTuple(found.down, found.across, found.height, found.psr, found.scale);
 }
 
-// For tests. spectra (scales, n, n / 2 + 1, 2), their maps (scales, n, n); (down, across, height, psr, scale).
+// For tests: (down, across, height, psr, scale) of spectra (scales, n, n / 2 + 1, 2); maps (scales, n, n).
 FoundTuple locate(FloatIn<4> spectra, bool centred, float unit, int newton_iterations, int exclude_cells,
                  FloatOut<3> maps) {
   const int scales = static_cast<int>(spectra.shape(0)), n = static_cast<int>(spectra.shape(1));

@@ -20,11 +20,12 @@ class PyStrcf {
           float most)
       : scales_(scales), newton_iterations_(newton_iterations), exclude_cells_(exclude_cells),
         steps_{iterations, penalty, growth, most} {
-    require(scales >= 1 && iterations >= 1 && penalty > 0 && most > 0, "scales, iterations, steps are positive");
+    require(scales >= 1 && iterations >= 1 && penalty > 0 && growth > 0 && most > 0,
+            "scales, iterations, steps are positive");
   }
 
-  void add_group(nb::typed<nb::list, int> channels, nb::typed<nb::list, bool> unit_range, FloatIn<2> window, FloatIn<2> weight, FloatIn<3> label,
-                 float temporal) {
+  void add_group(nb::typed<nb::list, int> channels, nb::typed<nb::list, bool> unit_range, FloatIn<2> window,
+                 FloatIn<2> weight, FloatIn<3> label, float temporal) {
     require(!strcf_, "groups come before samples");
     const int n = static_cast<int>(window.shape(0));
     require(n >= 2 && window.shape(1) == window.shape(0) && weight.shape(0) == window.shape(0) &&
@@ -80,7 +81,7 @@ class PyStrcf {
   void copy_response(int scale, FloatOut<2> map) {
     require(strcf_ && scale >= 0 && scale < scales_, "no such scale");
     const int n = strcf_->response().size();
-    require(static_cast<int>(map.shape(0)) == n && static_cast<int>(map.shape(1)) == n, "a response is (n, n)");
+    require(static_cast<int>(map.shape(0)) == n && map.shape(1) == map.shape(0), "a response is (n, n)");
     const float* from = strcf_->response().map(scale);
     for (int i = 0; i < n * n; i++) map.data()[i] = from[i % n * n + i / n];
   }
@@ -102,7 +103,9 @@ class PyStrcf {
     for (const StrcfGroup& group : strcf_->groups()) {
       for (std::size_t b = 0; b < group.rows().blocks(); b++, at++) {
         AnyMaps array;
-        if (!nb::try_cast<AnyMaps>(maps[at], array, false)) throw nb::type_error("maps are float32, four axes");
+        if (!nb::try_cast<AnyMaps>(maps[at], array, false)) {
+          throw nb::type_error("maps are float32 arrays of four axes");
+        }
         const int n = group.size(), channels = group.rows().block(b).count;
         require(static_cast<int>(array.shape(0)) == samples && static_cast<int>(array.shape(1)) == n &&
                     static_cast<int>(array.shape(2)) == n && static_cast<int>(array.shape(3)) == channels,
@@ -126,9 +129,9 @@ class PyStrcf {
 
 void bind_strcf(nb::module_& m) {
   nb::class_<PyStrcf>(m, "Strcf")
-      .def(nb::init<int, int, int, int, float, float, float>(), nb::arg("scales"), nb::arg("newton_iterations"),
-           nb::arg("exclude_cells"), nb::arg("iterations"), nb::arg("penalty"), nb::arg("penalty_growth"),
-           nb::arg("penalty_most"))
+      .def(nb::init<int, int, int, int, float, float, float>(), nb::arg("scales"),
+           nb::arg("newton_iterations"), nb::arg("exclude_cells"), nb::arg("iterations"), nb::arg("penalty"),
+           nb::arg("penalty_growth"), nb::arg("penalty_most"))
       .def("add_group", &PyStrcf::add_group, nb::arg("channels"), nb::arg("unit_range"), nb::arg("window"),
            nb::arg("weight"), nb::arg("label"), nb::arg("temporal"))
       .def("detect", &PyStrcf::detect, nb::arg("maps"))

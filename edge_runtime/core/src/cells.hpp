@@ -31,7 +31,8 @@ class CellMeans {
     }
   }
 
-  // Mean of the table's rows (entries floats each) of every cell's pixels; row R // 8 + 32 (G // 8 + 32 (B // 8)).
+  // Mean of the table's rows (entries floats each) of every cell's pixels, which are
+  // R // 8 + 32 (G // 8 + 32 (B // 8)).
   void names(const Picture& patch, const float* table, int entries, int cell_px, float* out,
              std::ptrdiff_t stride) {
     const int down = patch.rows / cell_px, across = patch.columns / cell_px;
@@ -59,7 +60,8 @@ class CellMeans {
  private:
   static float luma(const std::int64_t* total, int channels) {
     if (channels == 1) return static_cast<float>(total[0]);
-    return 0.114020904255103f * static_cast<float>(total[0]) + 0.587043074451121f * static_cast<float>(total[1]) +
+    return 0.114020904255103f * static_cast<float>(total[0]) +
+           0.587043074451121f * static_cast<float>(total[1]) +
            0.298936021293775f * static_cast<float>(total[2]);
   }
 

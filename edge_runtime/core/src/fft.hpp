@@ -1,221 +1,17 @@
 // Discrete Fourier transforms of small maps, all channels at once.
 //
-// Complex numbers of one place are stored as [2][channels]: the real parts of all channels, then the imaginary
-// ones. Every butterfly runs over a vector of channels, and what an index or a twiddle factor costs is shared
-// by all of them. Lengths are products of 2, 3, 4, 5 and whatever else is needed (13, 17 and 19 are: golden
-// tracks fix the grids).
+// Complex numbers of one place are stored as [2][channels]: the real parts of all channels, then the
+// imaginary ones. Every butterfly runs over a vector of channels, and what an index or a twiddle factor costs
+// is shared by all of them. Lengths are products of 2, 3, 4, 5, 7 and whatever else is needed (13, 17, 19 are:
+// golden tracks fix the grids).
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
-#include <vector>
+#include <cstddef>
 
 #include "common.hpp"
+#include "complex_fft.hpp"
 
 namespace cfvgg {
-
-// One complex transform of length n over kLanes channels. Stockham's autosort, decimation in frequency.
-class Fft {
- public:
-  explicit Fft(int n) : n_(n) {
-    require(n >= 1, "a transform needs a length");
-    for (int rest = n; rest > 1;) {
-      int factor = rest;
-      for (int candidate : {4, 2, 3, 5}) {
-        if (rest % candidate == 0) {
-          factor = candidate;
-          break;
-        }
-      }
-      if (factor == rest && factor > 5) {  // no small factor left: the least prime one
-        for (int p = 7; p * p <= rest; p += 2) {
-          if (rest % p == 0) {
-            factor = p;
-            break;
-          }
-        }
-      }
-      factors_.push_back(factor);
-      rest /= factor;
-      if (factor > 5) largest_ = std::max(largest_, factor);
-    }
-    for (int k = 0; k < n; k++) {
-      const double angle = -2 * M_PI * k / n;
-      cos_.push_back(static_cast<float>(std::cos(angle)));
-      sin_.push_back(static_cast<float>(std::sin(angle)));
-    }
-  }
-
-  int size() const { return n_; }
-
-  // Transforms a (n complex vectors: 2 n kLanes floats); `scratch` is as large. Returns where the result is,
-  // a or scratch. Unnormalised both ways; the inverse is the forward transform with parts exchanged.
-  template <bool kInverse>
-  float* run(float* a, float* scratch) const {
-    int length = n_, stride = 1;
-    for (int factor : factors_) {
-      length /= factor;
-      switch (factor) {
-        case 2: stage<kInverse, 2>(a, scratch, length, stride); break;
-        case 3: stage<kInverse, 3>(a, scratch, length, stride); break;
-        case 4: stage<kInverse, 4>(a, scratch, length, stride); break;
-        case 5: stage<kInverse, 5>(a, scratch, length, stride); break;
-        default: odd_stage<kInverse>(a, scratch, length, stride, factor);
-      }
-      stride *= factor;
-      std::swap(a, scratch);
-    }
-    return a;
-  }
-
- private:
-  struct Complex {
-    V re, im;
-  };
-
-  template <bool kInverse>
-  static Complex get(const float* a, int i) {
-    const float* p = a + 2 * kLanes * static_cast<std::ptrdiff_t>(i);
-    return kInverse ? Complex{load(p + kLanes), load(p)} : Complex{load(p), load(p + kLanes)};
-  }
-
-  template <bool kInverse>
-  static void put(float* a, int i, Complex z) {
-    float* p = a + 2 * kLanes * static_cast<std::ptrdiff_t>(i);
-    store(p, kInverse ? z.im : z.re);
-    store(p + kLanes, kInverse ? z.re : z.im);
-  }
-
-  static Complex add(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
-  static Complex sub(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
-  static Complex times(Complex a, float re, float im) {
-    return {a.re * re - a.im * im, a.re * im + a.im * re};
-  }
-  static Complex minus_i(Complex a) { return {a.im, -a.re}; }
-
-  // x[0..R) replaced by its transform.
-  template <int R>
-  static void butterfly(Complex* x) {
-    if constexpr (R == 2) {
-      const Complex a = x[0];
-      x[0] = add(a, x[1]);
-      x[1] = sub(a, x[1]);
-    } else if constexpr (R == 3) {
-      const Complex s = add(x[1], x[2]), d = minus_i(sub(x[1], x[2]));
-      const Complex m = {x[0].re - 0.5f * s.re, x[0].im - 0.5f * s.im};
-      const Complex t = {0.8660254037844386f * d.re, 0.8660254037844386f * d.im};
-      x[0] = add(x[0], s);
-      x[1] = add(m, t);
-      x[2] = sub(m, t);
-    } else if constexpr (R == 4) {
-      const Complex a = add(x[0], x[2]), b = sub(x[0], x[2]), c = add(x[1], x[3]);
-      const Complex d = minus_i(sub(x[1], x[3]));
-      x[0] = add(a, c);
-      x[1] = add(b, d);
-      x[2] = sub(a, c);
-      x[3] = sub(b, d);
-    } else {
-      static_assert(R == 5);
-      constexpr float c1 = 0.30901699437494745f, c2 = -0.8090169943749475f;
-      constexpr float s1 = 0.9510565162951535f, s2 = 0.5877852522924731f;
-      const Complex a = add(x[1], x[4]), b = add(x[2], x[3]);
-      const Complex c = minus_i(sub(x[1], x[4])), d = minus_i(sub(x[2], x[3]));
-      const Complex m1 = {x[0].re + c1 * a.re + c2 * b.re, x[0].im + c1 * a.im + c2 * b.im};
-      const Complex m2 = {x[0].re + c2 * a.re + c1 * b.re, x[0].im + c2 * a.im + c1 * b.im};
-      const Complex t1 = {s1 * c.re + s2 * d.re, s1 * c.im + s2 * d.im};
-      const Complex t2 = {s2 * c.re - s1 * d.re, s2 * c.im - s1 * d.im};
-      x[0] = add(x[0], add(a, b));
-      x[1] = add(m1, t1);
-      x[2] = add(m2, t2);
-      x[3] = sub(m2, t2);
-      x[4] = sub(m1, t1);
-    }
-  }
-
-  template <bool kInverse, int R>
-  void stage(const float* from, float* to, int length, int stride) const {
-    for (int p = 0; p < length; p++) {
-      float re[R], im[R];
-      for (int k = 1; k < R; k++) {
-        const int turn = p * k * stride;  // less than n
-        re[k] = cos_[turn];
-        im[k] = sin_[turn];
-      }
-      for (int q = 0; q < stride; q++) {
-        Complex x[R];
-        for (int k = 0; k < R; k++) x[k] = get<kInverse>(from, q + stride * (p + length * k));
-        butterfly<R>(x);
-        put<kInverse>(to, q + stride * R * p, x[0]);
-        for (int k = 1; k < R; k++) {
-          put<kInverse>(to, q + stride * (R * p + k), p ? times(x[k], re[k], im[k]) : x[k]);
-        }
-      }
-    }
-  }
-
-  // Any odd factor: sums and differences of x_j and x_(R-j) halve the products of the definition.
-  template <bool kInverse>
-  void odd_stage(const float* from, float* to, int length, int stride, int factor) const {
-    const int half = (factor - 1) / 2, step = n_ / factor;
-    Complex sums[kMostOdd / 2], differences[kMostOdd / 2];
-    if (half > kMostOdd / 2) return slow_stage<kInverse>(from, to, length, stride, factor);
-    for (int p = 0; p < length; p++) {
-      for (int q = 0; q < stride; q++) {
-        const Complex x0 = get<kInverse>(from, q + stride * p);
-        Complex total = x0;
-        for (int j = 1; j <= half; j++) {
-          const Complex a = get<kInverse>(from, q + stride * (p + length * j));
-          const Complex b = get<kInverse>(from, q + stride * (p + length * (factor - j)));
-          sums[j - 1] = add(a, b);
-          differences[j - 1] = minus_i(sub(a, b));
-          total = add(total, sums[j - 1]);
-        }
-        put<kInverse>(to, q + stride * factor * p, total);
-        for (int k = 1; k <= half; k++) {
-          Complex m = x0, t = {V{}, V{}};
-          for (int j = 1, turn = 0; j <= half; j++) {
-            turn += k;
-            if (turn >= factor) turn -= factor;
-            const float c = cos_[turn * step], s = -sin_[turn * step];
-            m = {m.re + c * sums[j - 1].re, m.im + c * sums[j - 1].im};
-            t = {t.re + s * differences[j - 1].re, t.im + s * differences[j - 1].im};
-          }
-          const int one = p * k * stride, other = p * (factor - k) * stride;
-          put<kInverse>(to, q + stride * (factor * p + k), times(add(m, t), cos_[one], sin_[one]));
-          put<kInverse>(to, q + stride * (factor * p + factor - k),
-                        times(sub(m, t), cos_[other], sin_[other]));
-        }
-      }
-    }
-  }
-
-  // The definition, for prime factors that no preset has.
-  template <bool kInverse>
-  void slow_stage(const float* from, float* to, int length, int stride, int factor) const {
-    const int step = n_ / factor;
-    for (int p = 0; p < length; p++) {
-      for (int q = 0; q < stride; q++) {
-        for (int k = 0; k < factor; k++) {
-          Complex total = {V{}, V{}};
-          for (int j = 0; j < factor; j++) {
-            const int turn = static_cast<int>(static_cast<long>(j) * k % factor) * step;
-            const Complex x = get<kInverse>(from, q + stride * (p + length * j));
-            total = add(total, times(x, cos_[turn], sin_[turn]));
-          }
-          const int turn = p * k * stride;
-          put<kInverse>(to, q + stride * (factor * p + k), times(total, cos_[turn], sin_[turn]));
-        }
-      }
-    }
-  }
-
-  static constexpr int kMostOdd = 127;
-
-  int n_, largest_ = 1;
-  std::vector<int> factors_;
-  std::vector<float> cos_, sin_;
-};
 
 // The transform z of a + i b, a and b two rows of real numbers, as their half spectra: that of frequency k is
 // [2] vectors, the second one `im` floats after the first, and the next one follows after `step` floats.
@@ -266,8 +62,7 @@ class RealFft2 {
     return static_cast<std::size_t>(size()) * columns_ * 2 * channels;
   }
 
-  // `maps` has `channels` floats a place, a multiple of kLanes. `window` (n, n) multiplies them; null: as they
-  // are.
+  // `maps` has `channels` floats a place, a multiple of kLanes. `window` (n, n) multiplies them, unless null.
   void forward(const float* maps, int channels, const float* window, float* spectrum) {
     const int n = size();
     const std::ptrdiff_t row_floats = static_cast<std::ptrdiff_t>(columns_) * 2 * channels;

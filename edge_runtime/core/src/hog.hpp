@@ -6,6 +6,7 @@
 #pragma once
 
 #include "hog_axis.hpp"
+#include "hog_gradients.hpp"
 
 namespace cfvgg {
 
@@ -21,7 +22,7 @@ class Hog {
         finish_place(place, out, stride);
         place = down_.after.data()[y];
       }
-      gradients(patch, y);
+      gradients_.find(patch, y);
       spread(y);
     }
     for (; place <= down_.cells; place++) finish_place(place, out, stride);
@@ -29,25 +30,17 @@ class Hog {
   }
 
  private:
-  static constexpr int kPad = 16;              // floats before and after a line
   static constexpr int kBins = kSigned + 2;    // stored, so that they are whole vectors of four
   static constexpr int kPlace = kBins * 4;     // floats of a place: four parts a bin
   static constexpr int kCell = 32;             // floats of a cell
   static constexpr int kRing = 4;              // rows of cells that are held
 
   bool prepare(const Picture& patch, int cell_px) {
-    rows_ = patch.rows;
-    columns_ = patch.columns;
-    channels_ = patch.channels;
-    down_.make(rows_, cell_px);
-    across_.make(columns_, cell_px);
+    down_.make(patch.rows, cell_px);
+    across_.make(patch.columns, cell_px);
     if (down_.cells == 0 || across_.cells == 0) return false;
     pixels_ = across_.cells * cell_px;
-    line_ = (columns_ + 2 * kPad + kLanes - 1) / kLanes * kLanes;
-    lines_.at_least(static_cast<std::size_t>(5) * channels_ * line_);
-    for (int i = 0; i < kHeld; i++) held_[i] = -1;
-    bytes_.at_least(static_cast<std::size_t>(columns_) * channels_);
-    length_.at_least(line_);
+    gradients_.start(patch, pixels_);
     place_offsets_.at_least(pixels_);
     spread_columns_.at_least(static_cast<std::size_t>(4) * pixels_);
     for (int x = 0; x < pixels_; x++) {
@@ -55,10 +48,6 @@ class Hog {
       store4(spread_columns_.data() + 4 * x, F4{w.before, w.after, w.before, w.after});
       place_offsets_.data()[x] = across_.after.data()[x] * kPlace;
     }
-    strongest_x_.at_least(line_);
-    strongest_y_.at_least(line_);
-    square_.at_least(line_);
-    index_.at_least(line_);
     const int cells = across_.cells;
     places_.at_least(static_cast<std::size_t>(cells + 1) * kPlace);
     std::fill_n(places_.data(), static_cast<std::size_t>(cells + 1) * kPlace, 0.0f);
@@ -66,103 +55,10 @@ class Hog {
     std::fill_n(ring_.data(), static_cast<std::size_t>(kRing) * (cells + 2) * kCell, 0.0f);
     energy_.at_least(static_cast<std::size_t>(2) * cells);
     scale_.at_least(static_cast<std::size_t>(2) * cells);
-    least_energy_ = static_cast<float>(1e-4 / 4 / (static_cast<double>(cell_px) * cell_px * cell_px * cell_px));
-    share_ = static_cast<float>(0.5 / (static_cast<double>(cell_px) * cell_px));  // lengths come doubled
+    const double area_px = static_cast<double>(cell_px) * cell_px;
+    least_energy_ = static_cast<float>(1e-4 / 4 / (area_px * area_px));
+    share_ = static_cast<float>(0.5 / area_px);  // lengths come doubled
     return true;
-  }
-
-  // Lines of pixels, as floats, channel after channel; at both ends a pixel that makes the central difference
-  // there twice the one-sided one.
-  static constexpr int kHeld = 3;
-  float* line(int slot) { return lines_.data() + static_cast<std::ptrdiff_t>(slot) * channels_ * line_ + kPad; }
-
-  const float* row(const Picture& patch, int y) {
-    const int slot = y % kHeld;
-    float* to = line(slot);
-    if (held_[slot] == y) return to;
-    held_[slot] = y;
-    const std::uint8_t* from = patch.pixels(y, 0, columns_, bytes_.data());
-    if (channels_ == 3) planes3(from, columns_, to, to + line_, to + 2 * line_);
-    else plane(from, columns_, to);
-    for (int c = 0; c < channels_; c++, to += line_) {
-      const int n = columns_;
-      to[-1] = n > 1 ? 2 * to[0] - to[1] : to[0];
-      to[n] = n > 1 ? 2 * to[n - 1] - to[n - 2] : to[0];
-    }
-    return line(slot);
-  }
-
-  static void plane(const std::uint8_t* __restrict from, int count, float* __restrict to) {
-    for (int i = 0; i < count; i++) to[i] = static_cast<float>(from[i]);
-  }
-
-  static void planes3(const std::uint8_t* __restrict from, int count, float* __restrict blue,
-                      float* __restrict green, float* __restrict red) {
-    for (int i = 0; i < count; i++) {
-      blue[i] = static_cast<float>(from[3 * i]);
-      green[i] = static_cast<float>(from[3 * i + 1]);
-      red[i] = static_cast<float>(from[3 * i + 2]);
-    }
-  }
-
-  // The line beyond the border, which makes a difference twice the one-sided one.
-  const float* beyond(const float* here, const float* other) {
-    float* to = line(3);
-    for (int c = 0; c < channels_; c++) {
-      for (int i = 0; i < columns_; i++) to[c * line_ + i] = 2 * here[c * line_ + i] - other[c * line_ + i];
-    }
-    return to;
-  }
-
-  // Twice the gradient of the channel where it is longest, among equals the first of R, G, B: its length and
-  // its place in the table of orientations.
-  void gradients(const Picture& patch, int y) {
-    const float *here = row(patch, y), *above = here, *below = here;
-    if (rows_ > 1) {
-      above = y > 0 ? row(patch, y - 1) : nullptr;
-      below = y + 1 < rows_ ? row(patch, y + 1) : nullptr;
-      if (!above) above = beyond(here, below);
-      if (!below) below = beyond(here, above);
-    }
-    if (channels_ == 3) strongest<3>(here, above, below);
-    else strongest<1>(here, above, below);
-    orient(strongest_x_.data(), strongest_y_.data(), square_.data(), pixels_, length_.data(), index_.data());
-  }
-
-  template <int kChannels>
-  void strongest(const float* here, const float* above, const float* below) {
-    float *to_x = strongest_x_.data(), *to_y = strongest_y_.data(), *to_square = square_.data();
-    for (int i = 0; i < pixels_; i += kLanes) {
-      V x{}, y{}, square{};
-      for (int c = kChannels - 1; c >= 0; c--) {
-        const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(c) * line_ + i;
-        const V gx = load(here + at + 1) - load(here + at - 1), gy = load(below + at) - load(above + at);
-        const V both = gx * gx + gy * gy;
-        if (c == kChannels - 1) {
-          x = gx, y = gy, square = both;
-        } else {
-          const auto longer = both > square;
-          x = longer ? gx : x;
-          y = longer ? gy : y;
-          square = longer ? both : square;
-        }
-      }
-      store(to_x + i, x);
-      store(to_y + i, y);
-      store(to_square + i, square);
-    }
-  }
-
-  static void orient(const float* __restrict x, const float* __restrict y, const float* __restrict square,
-                     int count, float* __restrict length, std::uint16_t* __restrict index) {
-    for (int i = 0; i < count; i++) {
-      const float root = std::sqrt(square[i]);
-      const float along = y[i] < 0 ? -x[i] : x[i];
-      const float cosine = along / (root > 1 ? root : 1.0f) * 10000.0f;
-      length[i] = root;
-      index[i] = static_cast<std::uint16_t>(static_cast<int>(cosine) +
-                                            (y[i] < 0 ? 10000 + Orientations::kSteps : 10000));
-    }
   }
 
   // Adds a row's lengths to the places, each to the four parts of its orientation: those of the cells above
@@ -173,8 +69,8 @@ class Hog {
     const F4 of_rows = {above, above, below, below};
     // Local, for the stores below might change members as far as the compiler knows.
     const std::uint8_t* bins = Orientations::table().bins();
-    const std::uint16_t* index = index_.data();
-    const float* length = length_.data();
+    const std::uint16_t* index = gradients_.index();
+    const float* length = gradients_.length();
     const float* weights = spread_columns_.data();
     const int* offsets = place_offsets_.data();
     float* places = places_.data();
@@ -182,8 +78,8 @@ class Hog {
       float* to = places + offsets[x] + 4 * bins[index[x]];
       store4(to, load4(to) + load4(weights + 4 * x) * of_rows * length[x]);
     };
-    // Neighbours often go to the same place, and the second one waits for the first: so go through both halves
-    // of the row at once.
+    // Neighbours often go to the same place, and the second one waits for the first: so go through both
+    // halves of the row at once.
     const int half = pixels_ / 2;
     for (int x = 0; x < half; x++) {
       pixel(x);
@@ -192,7 +88,9 @@ class Hog {
     if (pixels_ & 1) pixel(pixels_ - 1);
   }
 
-  float* cells(int row) { return ring_.data() + static_cast<std::ptrdiff_t>(row & (kRing - 1)) * (across_.cells + 2) * kCell; }
+  float* cells(int row) {
+    return ring_.data() + static_cast<std::ptrdiff_t>(row & (kRing - 1)) * (across_.cells + 2) * kCell;
+  }
 
   // Nothing more comes to this row of places: its parts go to the cells, and the row of cells above is whole.
   void finish_place(int place, float* out, std::ptrdiff_t stride) {
@@ -233,7 +131,8 @@ class Hog {
     float *now = energy_.data() + (r & 1) * n, *before = energy_.data() + (~r & 1) * n;
     float* cell = cells(r) + kCell;
     for (int c = 0; c < n; c++, cell += kCell) {
-      const F4 first = load4(cell) + load4(cell + kUnsigned), second = load4(cell + 4) + load4(cell + kUnsigned + 4);
+      const F4 first = load4(cell) + load4(cell + kUnsigned);
+      const F4 second = load4(cell + 4) + load4(cell + kUnsigned + 4);
       const float rest = cell[8] + cell[kUnsigned + 8];
       store4(cell + kSigned, first);
       store4(cell + kSigned + 4, second);
@@ -297,14 +196,12 @@ class Hog {
     std::memcpy(out, channels, kHogChannels * sizeof(float));
   }
 
+  Gradients gradients_;
   CellAxis down_, across_;
-  int rows_ = 0, columns_ = 0, channels_ = 0, pixels_ = 0, line_ = 0;
-  int held_[kHeld] = {-1, -1, -1};  // which row of the patch each line is of
+  int pixels_ = 0;  // of a row that lie in whole cells
   float least_energy_ = 0, share_ = 0;
-  Scratch<std::uint8_t> bytes_;
-  Scratch<std::uint16_t> index_;
   Scratch<int> place_offsets_;
-  Scratch<float> spread_columns_, lines_, strongest_x_, strongest_y_, square_, length_, places_, ring_, energy_, scale_;
+  Scratch<float> spread_columns_, places_, ring_, energy_, scale_;
 };
 
 }  // namespace cfvgg

@@ -62,9 +62,11 @@ struct CellAxis {
     after.at_least(inside);
     weights.at_least(inside);
     for (int i = 0; i < inside; i++) {
-      const std::int64_t doubled = 2 * static_cast<std::int64_t>(i) + 1 + cell;  // centres at (i + 0.5) / cell - 0.5
-      const int next = static_cast<int>(doubled / (2 * static_cast<std::int64_t>(cell)));
-      const double share = static_cast<double>(doubled % (2 * static_cast<std::int64_t>(cell))) / (2.0 * cell);
+      // The pixel's centre lies at cell (i + 0.5) / cell - 0.5.
+      const std::int64_t width = 2 * static_cast<std::int64_t>(cell);
+      const std::int64_t doubled = 2 * static_cast<std::int64_t>(i) + 1 + cell;
+      const int next = static_cast<int>(doubled / width);
+      const double share = static_cast<double>(doubled % width) / static_cast<double>(width);
       after.data()[i] = next;
       weights.data()[i] = {static_cast<float>(gain(next - 1) * (1 - share)),
                            static_cast<float>(gain(next) * share)};

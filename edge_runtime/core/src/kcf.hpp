@@ -44,6 +44,7 @@ class KcfCore {
         kernel_(fft_.floats(kLanes)),
         lanes_(cells() * kLanes),
         response_(cells()),
+        map_(sigma > 0 ? cells() : 0),
         turn_down_(2 * n),
         turn_right_(2 * fft_.columns()) {
     std::copy(window, window + cells(), window_.data());
@@ -162,15 +163,17 @@ class KcfCore {
     }
   }
 
-  // kernel_, as `correlate` leaves it, becomes the Gaussian kernel's spectrum (first lane).
+  // kernel_, as `correlate` leaves it, becomes the Gaussian kernel's spectrum (first lane). The kernel is
+  // nearly 1 everywhere: transformed is what it lacks, or rounding would be as large as the ridge.
   void gaussian(double energies) {
-    to_map(response_.data(), 1.0f / cells());
-    const float count = 1 / inverse_count(), factor = -1 / (sigma_ * sigma_);
+    to_map(map_.data(), 1.0f / cells());
+    const float scale = inverse_count(), factor = -1 / (sigma_ * sigma_);
     for (std::size_t i = 0; i < cells(); i++) {
-      const float distance = (static_cast<float>(energies) - 2 * response_[i]) / count;
-      response_[i] = std::exp(factor * std::max(distance, 0.0f));
+      const float distance = (static_cast<float>(energies) - 2 * map_[i]) * scale;
+      map_[i] = std::expm1(factor * std::max(distance, 0.0f));
     }
-    to_spectrum(response_.data());
+    to_spectrum(map_.data());
+    kernel_[0] += static_cast<float>(cells());
   }
 
   // kernel_ becomes dual_ times kernel_ times a factor.
@@ -296,7 +299,7 @@ class KcfCore {
   float ridge_, sigma_;
   RealFft2 fft_;
   Floats window_, weight_, maps_, rolled_, sample_, template_, label_, dual_, kernel_, lanes_, response_;
-  Floats turn_down_, turn_right_;
+  Floats map_, turn_down_, turn_right_;
 };
 
 }  // namespace cfvgg

@@ -39,7 +39,9 @@ struct Picture {
       for (int i = 0; i < count; i++) scratch[i] = from[i * pixel_step];
     } else {
       for (int i = 0; i < count; i++) {
-        for (int c = 0; c < channels; c++) scratch[i * channels + c] = from[i * pixel_step + c * channel_step];
+        for (int c = 0; c < channels; c++) {
+          scratch[i * channels + c] = from[i * pixel_step + c * channel_step];
+        }
       }
     }
     return scratch;

@@ -1,4 +1,4 @@
-// A correlation filter's response, given as a spectrum: where it is highest, between the cells, and how clearly.
+// A correlation filter's response, given as a spectrum: where it is highest between the cells, how clearly.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace cfvgg {
 
-// Displacement in cells (down, across) within half of the grid, value there, peak-to-sidelobe ratio, and index
-// of the scale.
+// Displacement in cells (down, across) within half of the grid, value there, peak-to-sidelobe ratio, and
+// index of the scale.
 struct Found {
   double down = 0, across = 0, height = 0, psr = 0;
   int scale = 0;
@@ -75,8 +75,8 @@ inline double peak_to_sidelobe_ratio(const float* map, int rows, int columns, in
 //
 // A row's real and imaginary parts are two arrays of `columns()` floats; what lies behind them up to a whole
 // vector stays zero. Rows are ky = 0, 1, ... -2, -1 (kNatural) or -K..K (kCentred, for odd n), columns are
-// kx = 0..n / 2. Sums over the whole spectrum are multiplied by `unit`: 1 for a Fourier series, 1 / n^2 for an
-// unnormalised DFT.
+// kx = 0..n / 2. Sums over the whole spectrum are multiplied by `unit`: 1 for a Fourier series, 1 / n^2 for
+// an unnormalised DFT.
 //
 // Between the cells of a grid of even size the frequency at half of it is ambiguous. Both axes take it as
 // positive, in all columns of the whole spectrum, as STRCF's authors do.
@@ -231,8 +231,8 @@ class Response {
     return d;
   }
 
-  // The row of frequency n / 2. Columns that stand for two (kx and -kx) meet there the same +n / 2 twice, which
-  // leaves the real part of e^(i n y / 2); the others meet it as it is.
+  // The row of frequency n / 2. Columns that stand for two (kx and -kx) meet there the same +n / 2 twice,
+  // which leaves the real part of e^(i n y / 2); the others meet it as it is.
   void add_half_row(int scale, double y, Derivatives& d) {
     const double k = n_ / 2, cosine = std::cos(k * y), sine = std::sin(k * y);
     const float *hr = re(scale, n_ / 2), *hi = im(scale, n_ / 2);
@@ -241,7 +241,7 @@ class Response {
       const double vr = er * hr[c] - ei * hi[c], vi = er * hi[c] + ei * hr[c];
       const bool once = weights_[c] == 1.0f;
       const double own = once ? sine : 0.0;
-      // Of v (cosine + i own), and of the same turned by i: along y, that is (-sine + i cosine) or just -sine.
+      // v (cosine + i own) = p + i q. Its derivative along y is i k times that, or that of the real part.
       const double p = cosine * vr - own * vi, q = cosine * vi + own * vr;
       const double turned = once ? q : sine * vr, turned_i = once ? p : -sine * vi;
       d.value += p;

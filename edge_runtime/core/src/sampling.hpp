@@ -2,6 +2,7 @@
 // outside the frame, and an affine cut at fractions of a pixel. No border is ever copied.
 #pragma once
 
+#include "sampling_rows.hpp"
 #include "sampling_taps.hpp"
 
 namespace cfvgg {
@@ -36,8 +37,8 @@ class Sampler {
     interpolate<false>(frame, out_rows, out);
   }
 
-  // The square of side_px around (row, column), both exact, as (side_out, side_out, channels). What shrinks to
-  // half or less is averaged over blocks first.
+  // The square of side_px around (row, column), both exact, as (side_out, side_out, channels). What shrinks
+  // to half or less is averaged over blocks first.
   void affine(const Picture& frame, double row, double column, double side_px, int side_out,
               std::uint8_t* out) {
     const double ratio = side_px / side_out;
@@ -59,6 +60,8 @@ class Sampler {
 
  private:
   static constexpr int kMostExact = 4096;  // pixels of a mean; beyond, a tie may fall either way
+
+  static constexpr int kChunk = 128;
 
   struct Seen {
     int start, size, blocks;
@@ -90,7 +93,8 @@ class Sampler {
     for (std::int64_t y = 0; y < down.size; y++) {
       const int row = down.clamped(y);
       const std::uint8_t* pixels = frame.pixels(row, from, std::max(inside, 1), scratch);
-      if (inside > 0) std::memcpy(out + static_cast<std::ptrdiff_t>(before) * channels, pixels, inside * channels);
+      std::uint8_t* to = out + static_cast<std::ptrdiff_t>(before) * channels;
+      if (inside > 0) std::memcpy(to, pixels, static_cast<std::size_t>(inside) * channels);
       for (int x = 0; x < before; x++) std::memcpy(out + x * channels, pixels, channels);
       const std::uint8_t* last = pixels + (std::max(inside, 1) - 1) * channels;
       for (std::int64_t x = end; x < across.size; x++) std::memcpy(out + x * channels, last, channels);
@@ -98,24 +102,31 @@ class Sampler {
     }
   }
 
-  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next to
-  // a half are then computed again by exact(y, x, channel).
+  // Rows are added up first, whole vectors at a time, then columns, once per row of the output. Values next
+  // to a half are then computed again by exact(y, x, channel).
   template <typename Exact>
   void average(const Picture& frame, float scale, float bias, std::uint8_t* out, const Exact& exact) {
     const int channels = frame.channels, from = taps_.from, columns = taps_.to - from;
     const int floats = columns * channels, outputs = taps_.size * channels;
-    std::uint8_t* scratch = bytes_.at_least(floats);
+    std::uint8_t* scratch = bytes_.at_least(static_cast<std::size_t>(kTogether) * floats);
     float* line = prepare(frame.channels);
+    const std::int64_t pixels_each = static_cast<std::int64_t>(row_taps_.count) * taps_.count;
+    const bool again = scale == 1 && pixels_each <= kMostExact;
     for (int y = 0; y < row_taps_.size; y++) {
       const float* weights = row_taps_.weights.data() + static_cast<std::ptrdiff_t>(y) * row_taps_.count;
       bool first = true;
-      for (int k = 0; k < row_taps_.count; k++) {
-        if (weights[k] == 0) continue;
-        const std::uint8_t* pixels =
-            frame.pixels(row_taps_.first.data()[y] + k, from, columns, scratch);
-        if (first) weigh(pixels, floats, weights[k], line);
-        else add_weighed(pixels, floats, weights[k], line);
-        first = false;
+      for (int k = 0; k < row_taps_.count;) {
+        int some = 1;  // rows of equal weights are added up as bytes
+        while (some < kTogether && k + some < row_taps_.count && weights[k + some] == weights[k]) some++;
+        if (weights[k] != 0) {
+          const std::uint8_t* rows[kTogether];
+          for (int j = 0; j < some; j++) {
+            rows[j] = frame.pixels(row_taps_.first.data()[y] + k + j, from, columns, scratch + j * floats);
+          }
+          weigh_rows(rows, some, floats, weights[k], first, line);
+          first = false;
+        }
+        k += some;
       }
       float* row = wide_.data();
       combine_columns(line, channels, row);
@@ -123,8 +134,10 @@ class Sampler {
         for (int i = 0; i < outputs; i++) row[i] *= scale;
       }
       const float clear = 0.5f - 1.5e-5f * static_cast<float>(4 + row_taps_.count + taps_.count);
-      if (round(row, outputs, bias, clear, out) && scale == 1 && row_taps_.count * taps_.count <= kMostExact) {
-        for (int i = 0; i < outputs; i++) {
+      for (int start = 0; start < outputs; start += kChunk) {  // few chunks have such values
+        const int end = std::min(start + kChunk, outputs);
+        if (!round_row(row + start, end - start, bias, clear, out + start) || !again) continue;
+        for (int i = start; i < end; i++) {
           if (std::fabs(row[i] - std::nearbyint(row[i])) <= clear) continue;
           out[i] = static_cast<std::uint8_t>(std::nearbyint(exact(y, i / channels, i % channels)));
         }
@@ -154,13 +167,13 @@ class Sampler {
         if (held[k] == pair.rows[k]) continue;
         if (k == 1 && held[0] == pair.rows[1]) continue;
         const std::uint8_t* pixels = frame.pixels(pair.rows[k], taps_.from, columns, scratch);
-        weigh(pixels, columns * channels, 1, line);
+        weigh_rows<1, true>(&pixels, columns * channels, 1, line);
         combine_columns(line, channels, wide_.data());
-        narrow<kAffine ? 0 : 4>(wide_.data(), outputs, lines[k]);
+        narrow_row<kAffine ? 0 : 4>(wide_.data(), outputs, lines[k]);
         held[k] = pair.rows[k];
       }
       const std::int16_t* second = held[0] == pair.rows[1] ? lines[0] : lines[1];
-      blend<kAffine>(lines[0], second, outputs, pair, out);
+      blend_rows<kAffine>(lines[0], second, outputs, pair, out);
       out += outputs;
     }
   }
@@ -218,52 +231,6 @@ class Sampler {
       float total = from[0] * weights[0];
       for (int k = 1; k < count; k++) total += from[k] * weights[k];
       out[i] = total;
-    }
-  }
-
-  static void weigh(const std::uint8_t* __restrict pixels, int count, float weight, float* __restrict line) {
-    for (int i = 0; i < count; i++) line[i] = weight * static_cast<float>(pixels[i]);
-  }
-
-  static void add_weighed(const std::uint8_t* __restrict pixels, int count, float weight,
-                          float* __restrict line) {
-    for (int i = 0; i < count; i++) line[i] += weight * static_cast<float>(pixels[i]);
-  }
-
-  // To the nearest, halves to the even one: what is left in the last bits of a float of 2^23 and more.
-  // Returns whether any is further than `clear` from the nearest.
-  static bool round(const float* __restrict row, int count, float bias, float clear,
-                    std::uint8_t* __restrict out) {
-    int unclear = 0;
-    for (int i = 0; i < count; i++) {
-      const float shifted = row[i] + bias + 12582912.0f;
-      unclear |= std::fabs(row[i] - (shifted - 12582912.0f)) > clear;
-      std::int32_t bits;
-      std::memcpy(&bits, &shifted, sizeof bits);
-      out[i] = static_cast<std::uint8_t>(bits);
-    }
-    return unclear != 0;
-  }
-
-  template <int kShift>
-  static void narrow(const float* __restrict row, int count, std::int16_t* __restrict out) {
-    for (int i = 0; i < count; i++) {
-      out[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(row[i]) >> kShift);
-    }
-  }
-
-  template <bool kAffine>
-  static void blend(const std::int16_t* __restrict a, const std::int16_t* __restrict b, int count,
-                    const RowPair& pair, std::uint8_t* __restrict out) {
-    const auto u = static_cast<std::int16_t>(pair.weights[0]), v = static_cast<std::int16_t>(pair.weights[1]);
-    for (int i = 0; i < count; i++) {
-      if constexpr (kAffine) {
-        out[i] = static_cast<std::uint8_t>((u * a[i] + v * b[i] + 512) >> 10);
-      } else {
-        const auto high = static_cast<std::int16_t>((u * a[i]) >> 16);
-        const auto low = static_cast<std::int16_t>((v * b[i]) >> 16);
-        out[i] = static_cast<std::uint8_t>(static_cast<std::int16_t>(high + low + 2) >> 2);
-      }
     }
   }
 

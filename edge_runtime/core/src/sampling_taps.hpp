@@ -28,8 +28,8 @@ struct Taps {
   void start(int outputs, int most) {
     size = outputs;
     count = most;
-    std::fill_n(weights.at_least(static_cast<std::size_t>(outputs) * most), static_cast<std::size_t>(outputs) * most,
-                0.0f);
+    const std::size_t all = static_cast<std::size_t>(outputs) * most;
+    std::fill_n(weights.at_least(all), all, 0.0f);
     first.at_least(outputs);
   }
 
@@ -45,8 +45,8 @@ struct Taps {
   }
 };
 
-// What output i is the mean of: calls run(first, end, weight) for pixels of the rectangle of equal weights, in
-// order. `sums`: all weights are 1, for whole blocks.
+// What output i is the mean of: calls run(first, end, weight) for pixels of the rectangle of equal weights,
+// in order. `sums`: all weights are 1, for whole blocks.
 template <typename Run>
 inline void area_runs(std::int64_t size, int outputs, int i, bool sums, const Run& run) {
   const double ratio = static_cast<double>(size) / outputs;
@@ -88,8 +88,8 @@ inline float apart(float x) {
   return stored;
 }
 
-// One value of a mean in OpenCV's order: along the rows first, one pixel after the other. Sums in another order
-// end up on the other side of a half now and then.
+// One value of a mean in OpenCV's order: along the rows first, one pixel after the other. Sums in another
+// order end up on the other side of a half now and then.
 inline float area_value(const Picture& frame, const Span& down, int out_rows, int y, const Span& across,
                         int out_columns, int x, int channel) {
   float total = 0;

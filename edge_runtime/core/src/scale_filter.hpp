@@ -1,9 +1,9 @@
 // fDSST's one-dimensional scale filter (Danelljan 2017, section 4.2).
 //
-// The authors project template t and sample x on an orthonormal basis B that spans the template's columns, one
-// a size. Then (B^T t)^T (B^T x) = t^T x: of both only inner products over all features are needed, and
-// neither a basis nor a decomposition is ever computed. In the Fourier domain over the sizes, where the window
-// w is applied, products only depend on how many sizes lie between two columns.
+// The authors project template t and sample x on an orthonormal basis B that spans the template's columns,
+// one a size. Then (B^T t)^T (B^T x) = t^T x: of both only inner products over all features are needed, and
+// neither a basis nor a decomposition is ever computed. In the Fourier domain over the sizes, once windowed,
+// products only depend on how many sizes lie between two columns.
 #pragma once
 
 #include <complex>
@@ -32,8 +32,9 @@ class ScaleFilter {
       : settings_(settings), base_px_(base_px), scales_(settings.scales) {
     require(odd(scales_) && odd(settings.interpolated_scales) && settings.interpolated_scales >= scales_,
             "both numbers of sizes are odd, from 3 to 999, and the interpolated ones are no fewer");
-    require(settings.step > 1 && settings.label_sigma > 0 && settings.regularisation >= 0 && settings.learning_rate >= 0 && settings.learning_rate <= 1 &&
-                settings.model_area_px > 0 && settings.model_area_px <= 1e6,
+    require(settings.step > 1 && settings.label_sigma > 0 && settings.regularisation >= 0 &&
+                settings.learning_rate >= 0 && settings.learning_rate <= 1 && settings.model_area_px > 0 &&
+                settings.model_area_px <= 1e6,
             "the scale filter's settings are positive numbers");
     require(usual(target_px) && usual(base_px), "a target has 0 to 2^24 px a side");
     const double shrink =
@@ -80,7 +81,8 @@ class ScaleFilter {
   }
 
   // HOG of the target at every size, features() floats every `stride` ones.
-  void sample(const Picture& whole, double row, double column, double scale, float* out, std::ptrdiff_t stride) {
+  void sample(const Picture& whole, double row, double column, double scale, float* out,
+              std::ptrdiff_t stride) {
     require(std::isfinite(row) && std::isfinite(column), "a position is finite");
     require(scale > 0 && scale * factors_.back() * std::max(base_px_.rows, base_px_.columns) <= kMostPx,
             "a target has 0 to 2^24 px a side");
@@ -95,9 +97,9 @@ class ScaleFilter {
     constexpr double kFar = 1e12;
     const auto at_row = static_cast<std::int64_t>(std::clamp(std::floor(row), -kFar, kFar));
     const auto at_column = static_cast<std::int64_t>(std::clamp(std::floor(column), -kFar, kFar));
-    std::uint8_t* patch = patch_.at_least(static_cast<std::size_t>(model_rows_) * model_columns_ * frame.channels);
-    const Picture model{patch, model_rows_, model_columns_, frame.channels,
-                        static_cast<std::ptrdiff_t>(model_columns_) * frame.channels, frame.channels, 1};
+    const std::ptrdiff_t model_row = static_cast<std::ptrdiff_t>(model_columns_) * frame.channels;
+    std::uint8_t* patch = patch_.at_least(model_rows_ * model_row);
+    const Picture model{patch, model_rows_, model_columns_, frame.channels, model_row, frame.channels, 1};
     for (int s = 0; s < scales_; s++) {
       double factor = scale * factors_[s];
       if (step > 1) factor /= step;
@@ -163,11 +165,11 @@ class ScaleFilter {
     }
     float* t = template_.data();
     const float* x = sample_.data();
-    const int size = scales_ * stored_;
+    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(scales_) * stored_;
     if (!learned_) {
       std::memcpy(t, x, size * sizeof(float));
     } else {
-      for (int i = 0; i < size; i += kLanes) {
+      for (std::ptrdiff_t i = 0; i < size; i += kLanes) {
         const V before = load(t + i);
         store(t + i, before + rate * (load(x + i) - before));
       }
@@ -187,7 +189,8 @@ class ScaleFilter {
       double total = 0;
       for (int k = 0; k < scales_; k++) {
         const int turns = (circular(k, scales_) * j % count + count) % count;
-        total += response_[k].real() * fine_waves_[turns].real() - response_[k].imag() * fine_waves_[turns].imag();
+        total += response_[k].real() * fine_waves_[turns].real();
+        total -= response_[k].imag() * fine_waves_[turns].imag();
       }
       values_[j] = total / scales_;
       if (values_[j] > values_[best]) best = j;

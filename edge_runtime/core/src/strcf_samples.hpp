@@ -1,6 +1,7 @@
 // From feature maps, as extractors hand them over, to spectra.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 namespace cfvgg {
 
-// Maps (samples, n, n, channels); the channels of a cell lie next to each other, the rest has strides in floats.
+// Maps (samples, n, n, channels). A cell's channels lie next to each other; strides are in floats.
 struct Maps {
   const float* data = nullptr;
   std::ptrdiff_t sample_stride = 0, row_stride = 0, cell_stride = 0;
@@ -21,13 +22,16 @@ struct BlockChannels {
   bool unit_range;  // each channel of each sample is scaled to [0, 1] by its own extremes
 };
 
-// Half spectra by column: for each kx, for each vector of channels, [n rows][2] vectors. A column's transform is
-// one contiguous piece. One cache line between the columns keeps them from falling into the same sets.
+// Half spectra by column: for each kx, for each vector of channels, [n rows][2] vectors, so that a transform
+// along a column is one contiguous piece. A cache line between columns keeps them out of each other's sets.
 struct SpectrumShape {
   SpectrumShape(int n, int channels)
       : n(n), columns(n / 2 + 1), vectors(padded(channels) / kLanes), vector_floats(2 * kLanes * n),
         column_floats(static_cast<std::ptrdiff_t>(vectors) * vector_floats + 16) {}
   std::size_t floats() const { return columns * column_floats; }
+  std::ptrdiff_t place(int kx, int vector, int ky) const {
+    return kx * column_floats + vector * vector_floats + 2 * kLanes * ky;
+  }
 
   int n, columns, vectors;
   std::ptrdiff_t vector_floats, column_floats;

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.trackers.fourier import (
+from tests.oracle.fourier import (
     gaussian_label,
     hann_window,
     irfft2,
