@@ -84,7 +84,8 @@ def tracking(name: str, out: Path, video: Path, target: Sequence[str]) -> Step:
     """`cfvgg-edge run` on a clip, with every output."""
     outputs = {"tracks": ".jsonl", "video": ".mp4", "contact-sheet": ".png"}
     paths = {option: out / f"{name}{suffix}" for option, suffix in outputs.items()}
-    command = [script("cfvgg-edge"), "run", "--bundle", str(out / "bundle"), "--source", str(video), *target]
+    command = [script("cfvgg-edge"), "run", "--preset", "feco", "--bundle", str(out / "bundle")]
+    command += ["--source", str(video), *target]
     for option, path in paths.items():
         command += [f"--{option}", str(path)]
     inputs = [ROOT / "edge_runtime", out / "bundle", video]

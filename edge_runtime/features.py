@@ -17,9 +17,9 @@ from edge_runtime.types import FloatArray, Frame
 if TYPE_CHECKING:
     from edge_runtime.config import Config
 
-# One target needs one or two (a sample; several scales at once): four let a tracker start again on the last size
-# of target without building any anew, which costs 5 to 15 ms in the first frame. One of the shipped student holds
-# 5 to 8 MB (int8) or 6 to 13 MB (float32).
+# One target needs one or two (a sample; several scales at once): four let a tracker start again on the last
+# size of target without building any anew, which costs 5 to 15 ms in the first frame. One of the shipped
+# student holds 5 to 8 MB (int8) or 6 to 13 MB (float32).
 MOST_INTERPRETERS = 4
 PROBE_PX = 64
 
