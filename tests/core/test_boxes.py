@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_clip import compose
 from edge_runtime.bundle import Bundle
 from edge_runtime.config import load_config
 from edge_runtime.evaluation import read_groundtruth
@@ -59,7 +58,10 @@ def largest_difference_px(
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_boxes_of_a_composed_clip(preset: str, network: NetworkFeatures) -> None:
-    clip = compose(FRAMES, (480, 360))
+    composer = pytest.importorskip(
+        "benchmarks.synthetic_clip", reason="needs scikit-image", exc_type=ImportError
+    )
+    clip = composer.compose(FRAMES, (480, 360))
     image, box = next(clip)
     frames = (image for image, _ in clip)
     worst_px, states = largest_difference_px(preset, network, _chain(image, frames), box)
