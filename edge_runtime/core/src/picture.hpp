@@ -10,7 +10,6 @@ namespace cfvgg {
 
 // Four floats: a pixel of three channels and one more, or the four parts of something.
 typedef float F4 __attribute__((vector_size(16)));
-typedef int I4 __attribute__((vector_size(16)));
 
 inline F4 load4(const float* p) {
   F4 v;

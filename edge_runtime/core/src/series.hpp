@@ -47,19 +47,8 @@ inline void to_series(const float* dft, int cells, const SeriesShape& shape, con
   }
 }
 
-// e^(i (ky down + kx across)) for every frequency, (size, columns, 2).
-inline void shift_factors(const SeriesShape& shape, double down, double across, float* out) {
-  const int half = shape.size / 2;
-  for (int r = 0; r < shape.size; r++) {
-    for (int c = 0; c < shape.columns; c++) {
-      const double angle = (r - half) * down + c * across;
-      *out++ = static_cast<float>(std::cos(angle));
-      *out++ = static_cast<float>(std::sin(angle));
-    }
-  }
-}
-
-// The same from one row and one column of them: no sines per frequency.
+// Moves series by (down, across) radians: e^(i (ky down + kx across)) for every frequency, from one row and
+// one column of factors.
 class Shift {
  public:
   explicit Shift(int most_size) : down_(2 * most_size), across_(2 * most_size) {}
