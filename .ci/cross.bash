@@ -9,7 +9,7 @@ pins() { [ "$1" = 3.11 ] && echo .ci/pins/py311.txt || echo .ci/pins/py312.txt; 
 # pip takes wheels for an arm64 Python of the given version, and runs nothing of them.
 arm64_pip() { # python folder what...
   local platforms=() glibc
-  for glibc in 2_34 2_31 2_28 2_27 2_26 2_17; do platforms+=(--platform "manylinux_${glibc}_aarch64"); done
+  for glibc in {36..17}; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done
   "$cross/tools/bin/python" -m pip install --quiet --disable-pip-version-check --target "$2" "${platforms[@]}" \
     --platform manylinux2014_aarch64 --implementation cp --python-version "$1" --only-binary=:all: "${@:3}" >&2
 }
