@@ -6,12 +6,14 @@ cross=$PWD/build/cross
 zig=$cross/tools/lib/ziglang/zig # a name that does not change with the Python that runs the tools
 pins() { [ "$1" = 3.11 ] && echo .ci/pins/py311.txt || echo .ci/pins/py312.txt; }
 
-# pip takes wheels for an arm64 Python of the given version, and runs nothing of them.
+# pip takes wheels for an arm64 Python of the given version, and runs nothing of them. It would ask whether they
+# suit the Python that runs pip; their tags and the pins say whether they suit the other one.
 arm64_pip() { # python folder what...
   local platforms=() glibc
-  for glibc in 2_34 2_31 2_28 2_27 2_26 2_17; do platforms+=(--platform "manylinux_${glibc}_aarch64"); done
+  for glibc in {36..17}; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done
   "$cross/tools/bin/python" -m pip install --quiet --disable-pip-version-check --target "$2" "${platforms[@]}" \
-    --platform manylinux2014_aarch64 --implementation cp --python-version "$1" --only-binary=:all: "${@:3}" >&2
+    --platform manylinux2014_aarch64 --implementation cp --python-version "$1" --only-binary=:all: \
+    --ignore-requires-python "${@:3}" >&2
 }
 
 need() { # command package
@@ -43,6 +45,7 @@ debian_root() { # suite architecture
   mmdebstrap --quiet --mode="$([ "$(id -u)" = 0 ] && echo root || echo unshare)" --architectures="$2" \
     --variant=extract --include=python3,libpython3-dev,libstdc++6 --aptopt='Acquire::Languages "none"' \
     --aptopt='APT::Install-Recommends "false"' "$1" "$root"
+  [ -e "$root/lib" ] || ln -s usr/lib "$root/lib" # Trixie's, which comes with a package that Python does without
   touch "$root/.ready"
 }
 
