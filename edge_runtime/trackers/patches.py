@@ -31,19 +31,3 @@ def sample_patch(
         raise ValueError(f"a patch of {output_px} px does not fit into {out.shape}")
     kernels.cut_affine(frame, *centre, side_px, out)
     return out
-
-
-def sample_scales(
-    frame: Frame,
-    centre: tuple[float, float],
-    sides_px: list[float],
-    output_px: int,
-    *,
-    out: Frame | None = None,
-) -> Frame:
-    """One patch per side, stacked as (n, output_px, output_px, channels) uint8, see `sample_patch`."""
-    if out is None:
-        out = np.empty((len(sides_px), output_px, output_px, frame.shape[2]), np.uint8)
-    for patch, side in zip(out, sides_px, strict=True):
-        sample_patch(frame, centre, side, output_px, out=patch)
-    return out

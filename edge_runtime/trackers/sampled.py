@@ -21,6 +21,8 @@ class SampledTracker(CorrelationTracker):
         table: colour names, see `colour.load_colour_names`; None if no block needs them.
     """
 
+    layout = SampleLayout
+
     def __init__(
         self,
         config: EcoConfig | StrcfConfig,
@@ -52,13 +54,8 @@ class SampledTracker(CorrelationTracker):
         areas_px = config.min_area_px, config.max_area_px
         side_px, self.scale = sample_side(target_px, config.search_scale, areas_px)
         self.base_px = target_px[0] / self.scale, target_px[1] / self.scale
-        self._layout = SampleLayout(
-            self._specs,
-            side_px,
-            cells=cells,
-            cut=cut,
-            extractor=self._extractor,
-            table=self._table,
+        self._layout = self.layout(
+            self._specs, side_px, cells=cells, cut=cut, extractor=self._extractor, table=self._table
         )
         self._limits = scale_limits(scale_step, self._layout.support_px, self.base_px, frame.shape)
         return self._layout

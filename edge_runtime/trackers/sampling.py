@@ -21,14 +21,6 @@ def round_half_up(x: float) -> int:
     return math.floor(x + 0.5)
 
 
-def crop(frame: Frame, top: int, left: int, rows: int, columns: int) -> Frame:
-    """The rectangle (rows, columns, …) of `frame`, its border repeated outside; a view where possible."""
-    height, width = frame.shape[:2]
-    if top >= 0 and left >= 0 and top + rows <= height and left + columns <= width:
-        return frame[top : top + rows, left : left + columns]
-    return _cut(frame, (top, left, rows, columns), (rows, columns), INTER_AREA)
-
-
 def decimated_patch(
     frame: Frame, centre: tuple[int, int], side_px: float, output_px: int, *, out: Frame | None = None
 ) -> Frame:
@@ -81,18 +73,6 @@ def patch_of_size(
     """
     rectangle = centre[0] - rows // 2 + 1, centre[1] - columns // 2 + 1, rows, columns
     return _cut(frame, rectangle, output, INTER_LINEAR if output[1] > rows else INTER_AREA, out)
-
-
-def resized(patch: Frame, rows: int, columns: int, method: int) -> Frame:
-    """OpenCV's resize that keeps the channel axis and does nothing when nothing is to do.
-
-    Args:
-        patch: (rows, columns, 3 or 1) uint8, any strides.
-        method: INTER_LINEAR or INTER_AREA.
-    """
-    if patch.shape[:2] == (rows, columns):
-        return patch
-    return _cut(patch, (0, 0, patch.shape[0], patch.shape[1]), (rows, columns), method)
 
 
 def _cut(

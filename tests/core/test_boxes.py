@@ -9,8 +9,8 @@ frames of most sequences, see docs/measurements.md.)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tests.oracle import make as oracle
 
 FRAMES = 200
 TOLERANCE_PX = 0.05
+UPSIDE_DOWN = range(120, 140)  # frames in which the target is not where it was
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,7 @@ def largest_difference_px(
         mine, other = ours.update(image), theirs.update(image)
         worst_px = max(worst_px, float(np.abs(np.subtract(mine.box, other.box)).max()))
         assert mine.score == pytest.approx(other.score, abs=0.02)
+        assert mine.state is other.state
         theirs.centre, theirs.scale = ours.centre, ours.scale
         states.add(mine.state)
     return worst_px, states
@@ -63,10 +65,10 @@ def test_boxes_of_a_composed_clip(preset: str, network: NetworkFeatures) -> None
     )
     clip = composer.compose(FRAMES, (480, 360))
     image, box = next(clip)
-    frames = (image for image, _ in clip)
-    worst_px, states = largest_difference_px(preset, network, _chain(image, frames), box)
+    rest = (image[::-1] if number in UPSIDE_DOWN else image for number, (image, _) in enumerate(clip, 1))
+    worst_px, states = largest_difference_px(preset, network, itertools.chain([image], rest), box)
     assert worst_px <= TOLERANCE_PX
-    assert len(states) > 1  # the target is covered once: learning stopped and went on
+    assert {TrackState.TRACKING, TrackState.UNCERTAIN} <= states  # learning stopped and went on
 
 
 # Not eco-hc, which has one such rounding within a frame here, on some processors: 0.28 px then.
@@ -75,10 +77,5 @@ def test_boxes_of_a_real_sequence(preset: str, network: NetworkFeatures, shared_
     folder = shared_data / "sequences" / "dev" / "Surfer"
     box = read_groundtruth(folder / "groundtruth_rect.txt").box(0)
     assert box is not None
-    frames = (frame.image for frame in islice(FolderSource(folder / "img"), FRAMES + 1))
+    frames = (frame.image for frame in itertools.islice(FolderSource(folder / "img"), FRAMES + 1))
     assert largest_difference_px(preset, network, frames, box)[0] <= TOLERANCE_PX
-
-
-def _chain(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    yield first
-    yield from rest

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.core import kernels
-from tests.oracle.fourier import gaussian_label, hann_window, peak, peak_to_sidelobe_ratio
+from edge_runtime.trackers.fourier import gaussian_label, hann_window
+from tests.oracle.fourier import peak, peak_to_sidelobe_ratio
 from tests.oracle.kcf import KernelFilter
 
 SIGMAS = [0.0, 0.6, 5.0]

@@ -10,6 +10,8 @@ import pytest
 import scipy.fft
 
 from edge_runtime.core import LEVELS
+from edge_runtime.trackers.fourier import gaussian_label
+from edge_runtime.trackers.series import frequencies
 from tests.oracle import fourier, series
 from tests.oracle.localisation import Peak, SeriesEvaluator, find_peak
 from tests.oracle.strcf import signed_frequencies, whole_spectrum
@@ -33,7 +35,7 @@ def kernels(request: pytest.FixtureRequest) -> Any:
 def smooth(scales: int, n: int, seed: int, width: float = 1.5) -> np.ndarray:
     """Half spectra (scales, n, n // 2 + 1) of random maps that a Gaussian made smooth, unnormalised."""
     noise = np.random.default_rng(seed).normal(size=(scales, n, n))
-    spectra = np.fft.rfft2(noise) * np.fft.rfft2(fourier.gaussian_label(n, n, width))
+    spectra = np.fft.rfft2(noise) * np.fft.rfft2(gaussian_label(n, n, width))
     return spectra.astype(np.complex64)
 
 
@@ -84,7 +86,7 @@ def test_a_fourier_series(kernels: Any, n: int) -> None:
         maps = scipy.fft.irfft2(smooth(1, n, seed), s=(n, n)).astype(np.float32)
         stored = np.moveaxis(series.to_series(maps[0][..., None]), -1, 0) / np.float32(n**2)
         weighted = stored * series.column_weights(stored.shape[2])
-        peak = find_peak(SeriesEvaluator(weighted, *series.frequencies(n)), series.sample(stored), 5)
+        peak = find_peak(SeriesEvaluator(weighted, *frequencies(n)), series.sample(stored), 5)
         found, samples = located(kernels, stored, centred=True)
         np.testing.assert_allclose(samples, maps, atol=3e-6 * np.abs(maps).max())
         check(found, peak)
@@ -104,7 +106,7 @@ def test_the_frequency_at_half_of_an_even_size_counts_as_the_authors_count_it(ke
 @pytest.mark.parametrize("n", [9, 12])
 def test_without_iterations_every_cell_is_found(kernels: Any, n: int) -> None:
     for row, column in np.ndindex(n, n):
-        label = np.roll(fourier.gaussian_label(n, n, 1.0), (row, column), (0, 1))
+        label = np.roll(gaussian_label(n, n, 1.0), (row, column), (0, 1))
         found, _ = located(kernels, np.fft.rfft2(label[None]), unit=1 / n**2, newton=0)
         half = (n - 1) // 2
         cells = ((row + half) % n - half, (column + half) % n - half)
@@ -117,7 +119,7 @@ def test_without_iterations_every_cell_is_found(kernels: Any, n: int) -> None:
 def test_the_highest_scale_wins_between_the_cells(kernels: Any, best: int) -> None:
     n, places = 24, [(1.5, 0.5), (-4.0, 2.0), (6.5, -7.5)]
     k = signed_frequencies(n)
-    label = np.fft.rfft2(fourier.gaussian_label(n, n, 2.0))
+    label = np.fft.rfft2(gaussian_label(n, n, 2.0))
     spectra = np.stack(
         [
             label

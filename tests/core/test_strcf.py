@@ -12,10 +12,11 @@ import pytest
 import scipy.fft
 
 from edge_runtime.core import LEVELS
+from edge_runtime.trackers.fourier import gaussian_label
 from edge_runtime.trackers.regularisation import target_window
 from tests.oracle import fourier
 from tests.oracle.admm import AdmmProblem, solve
-from tests.oracle.fourier import gaussian_label, rfft2
+from tests.oracle.fourier import rfft2
 from tests.oracle.localisation import SeriesEvaluator, find_peak
 from tests.oracle.strcf import add_resized, signed_frequencies, unit_range, whole_spectrum
 

@@ -1,124 +1,21 @@
-"""From a frame to a tracker's feature blocks: hand-crafted and network features on one code path."""
+"""Feature maps of samples, in NumPy; sizes are the compiled trackers' own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from edge_runtime.errors import ConfigError
-from edge_runtime.features import FeatureExtractor
+from edge_runtime.trackers import blocks
+from edge_runtime.trackers.blocks import BlockSpec
+from edge_runtime.trackers.sampling import round_half_up
 from edge_runtime.types import FloatArray, Frame
 from tests.oracle.colour import colour_names, grey
-from tests.oracle.hog import CHANNELS as HOG_CHANNELS
 from tests.oracle.hog import hog
-from tests.oracle.sampling import patch_of_size, round_half_up
-
-HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
-CNN_PREFIX = "cnn:"
-# How a sample is cut from the frame: side in frame pixels, side of the output.
-Cutter = Callable[[Frame, tuple[int, int], float, int], Frame]
+from tests.oracle.sampling import patch_of_size
 
 
-@dataclass(frozen=True)
-class BlockSpec:
-    """One feature block.
-
-    Attributes:
-        name: "hog", "gray", "cn" or "cnn:<level>".
-        cell_px: of the map that comes out, in pixels of the sample.
-        channels: of the map.
-        pooling: network maps are averaged over so many cells a side.
-    """
-
-    name: str
-    cell_px: int
-    channels: int
-    pooling: int = 1
-
-    @property
-    def level(self) -> str | None:
-        """The network's level, or None for hand-crafted features."""
-        return self.name.removeprefix(CNN_PREFIX) if self.name.startswith(CNN_PREFIX) else None
-
-
-def block_specs(
-    names: Sequence[str],
-    pooling: Sequence[int],
-    cell_px: int,
-    extractor: FeatureExtractor | None,
-    table: FloatArray | None = None,
-) -> list[BlockSpec]:
-    """Blocks for a tracker's `features` setting.
-
-    Raises:
-        ConfigError: an unknown name, a level that the network has not, no network for one, no table for
-            colour names, or pooling of what is not the network's.
-    """
-    return [_block_spec(n, p, cell_px, extractor, table) for n, p in zip(names, pooling, strict=True)]
-
-
-def _block_spec(
-    name: str, pooling: int, cell_px: int, extractor: FeatureExtractor | None, table: FloatArray | None
-) -> BlockSpec:
-    if pooling != 1 and not name.startswith(CNN_PREFIX):
-        raise ConfigError(f"feature {name!r} cannot be pooled", fix="use 1, and set hand_crafted_cell_px")
-    if name == "cn":
-        if table is None:
-            raise ConfigError("feature 'cn' needs a table of colour names", fix="set tracker.colour_names")
-        return BlockSpec(name, cell_px, table.shape[1])
-    if name in HAND_CRAFTED:
-        return BlockSpec(name, cell_px, HAND_CRAFTED[name])
-    if not name.startswith(CNN_PREFIX):
-        options = ", ".join((*HAND_CRAFTED, "cn", f"{CNN_PREFIX}<level>"))
-        raise ConfigError(f"unknown feature {name!r}", fix=f"use {options}")
-    if extractor is None:
-        raise ConfigError(f"feature {name!r} needs a network", fix="set model.bundle or --bundle")
-    level = extractor.level(name.removeprefix(CNN_PREFIX))
-    return BlockSpec(name, level.stride * pooling, level.channels, pooling)
-
-
-class SampleLayout:
-    """Sizes of a target's sample, and the features of samples of those sizes.
-
-    The sample is a square of `input_px` that the network sees. Maps cover the square of `support_px` in its
-    middle, stride times cells of the deepest level; hand-crafted features are taken from that square.
-
-    Args:
-        specs: the blocks.
-        side_px: wanted side of the sample at a scale of 1.
-        cells: how the sample grows from that: until the deepest map has one cell more ("more"), or one or
-            two more and an odd number ("odd").
-        cut: `sampling.decimated_patch` (ECO) or `cut_rounded` (STRCF).
-        table: colour names, see `colour.load_colour_names`.
-    """
-
-    def __init__(
-        self,
-        specs: Sequence[BlockSpec],
-        side_px: float,
-        *,
-        cells: Literal["more", "odd"],
-        cut: Cutter,
-        extractor: FeatureExtractor | None,
-        table: FloatArray | None = None,
-    ) -> None:
-        self.specs, self._cut, self._extractor, self._table = list(specs), cut, extractor, table
-        self._levels = tuple(level for spec in specs if (level := spec.level) is not None)
-        if self._levels:
-            assert extractor is not None  # block_specs saw to it
-            deepest = max(self._levels, key=lambda level: extractor.level(level).stride)
-            self.input_px, cells_deep = grown(side_px, lambda px: extractor.cells(deepest, px), cells)
-            self.support_px = extractor.level(deepest).stride * cells_deep
-        else:
-            self.input_px = self.support_px = hand_crafted_side(side_px, [s.cell_px for s in specs], cells)
-        self.cells = [self.support_px // spec.cell_px for spec in specs]
-        if min(self.cells) < 3:
-            raise ConfigError(f"a sample of {self.support_px} px has too few cells", fix="raise min_area_px")
-
+class SampleLayout(blocks.SampleLayout):
     def extract(self, frame: Frame, centre: tuple[int, int], scales: Sequence[float]) -> list[FloatArray]:
         """Maps (scales, cells, cells, channels), float32, one per block, of samples around a pixel.
 
@@ -161,25 +58,6 @@ def cut_rounded(frame: Frame, centre: tuple[int, int], side_px: float, output_px
     return patch_of_size(frame, centre, side, side, (output_px, output_px))
 
 
-def grown(side_px: float, cells_of: Callable[[int], int], cells: Literal["more", "odd"]) -> tuple[int, int]:
-    """The smallest side from `side_px` upwards, in steps of 1 px, with the wanted cells: (px, cells)."""
-    now = cells_of(round_half_up(side_px))
-    wanted = now + 1 if cells == "more" else now + 1 + now % 2
-    while cells_of(round_half_up(side_px)) < wanted:
-        side_px += 1
-    return round_half_up(side_px), cells_of(round_half_up(side_px))
-
-
-def hand_crafted_side(side_px: float, cells_px: Sequence[int], cells: Literal["more", "odd"]) -> int:
-    """Side of the sample without a network: whole cells of the coarsest block ("odd": an odd number)."""
-    coarsest = max(cells_px)
-    if cells == "more":
-        return round_half_up(side_px / coarsest) * coarsest
-    side = (1 + 2 * round_half_up(side_px / (2 * coarsest))) * coarsest
-    odd_blocks = [sum((side + extra) // cell % 2 for cell in cells_px) for extra in range(coarsest)]
-    return side + int(np.argmax(odd_blocks))
-
-
 def central_cells(maps: FloatArray, cells: int, pooling: int) -> FloatArray:
     """The middle `cells * pooling` cells of (n, rows, columns, channels), averaged over `pooling` a side."""
     wanted = cells * pooling
@@ -191,20 +69,3 @@ def central_cells(maps: FloatArray, cells: int, pooling: int) -> FloatArray:
     rows = sum((cut[:, k::pooling] for k in range(1, pooling)), start=cut[:, ::pooling])
     both = sum((rows[:, :, k::pooling] for k in range(1, pooling)), start=rows[:, :, ::pooling])
     return np.asarray(both * np.float32(1 / pooling**2))
-
-
-def sample_side(
-    target_px: tuple[float, float], search_scale: float, area_px: tuple[float, float]
-) -> tuple[float, float]:
-    """Side of the square sample in its own pixels, and the frame pixels per sample pixel.
-
-    The area search_scale^2 h w is brought into [least, most] by the scale.
-
-    Args:
-        target_px: (h, w).
-        area_px: (least, most).
-    """
-    # In this order: later, sizes times scale are rounded down, and golden tracks hang on the last bit.
-    area = (target_px[0] * search_scale) * (target_px[1] * search_scale)
-    scale = math.sqrt(area / min(max(area, area_px[0]), area_px[1]))
-    return math.sqrt(area) / scale, scale

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
-from edge_runtime.confidence import ConfidenceModel
-from edge_runtime.errors import ConfigError
-from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.settings import EcoConfig
-from edge_runtime.types import FloatArray, Frame
-from tests.oracle.blocks import block_specs
+from edge_runtime.trackers import eco
+from edge_runtime.trackers.series import frequencies
+from edge_runtime.types import Frame
+from tests.oracle.blocks import SampleLayout
 from tests.oracle.eco_filter import EcoFilter, normalised
 from tests.oracle.fourier import peak_to_sidelobe_ratio
 from tests.oracle.localisation import SeriesEvaluator, find_peak
-from tests.oracle.sampled import SampledTracker
 from tests.oracle.sampling import decimated_patch
 from tests.oracle.scale_filter import ScaleFilter
-from tests.oracle.series import column_weights, frequencies, sample
+from tests.oracle.series import column_weights, sample
 
 
-class EcoTracker(SampledTracker):
-    """A `Tracker`; see `EcoConfig` and `SampledTracker`.
+class EcoTracker(eco.EcoTracker):
+    """The compiled tracker's settings, sizes and places; features, filter and localisation in NumPy."""
 
-    Raises:
-        ConfigError: a block has more output than input channels, or what it needs is missing.
-    """
-
-    def __init__(
-        self,
-        config: EcoConfig,
-        extractor: FeatureExtractor | None,
-        confidence: ConfidenceModel,
-        table: FloatArray | None = None,
-    ) -> None:
-        cell_px = config.hand_crafted_cell_px
-        specs = block_specs(config.features, config.pooling, cell_px, extractor, table)
-        super().__init__(config, specs, extractor, confidence, table)
-        self.config = config
-        for spec, channels in zip(specs, config.channels, strict=True):
-            if channels > spec.channels:
-                raise ConfigError(
-                    f"tracker.eco.channels = {channels} for {spec.name}, which has {spec.channels}",
-                    fix=f"use at most {spec.channels}",
-                )
+    layout = SampleLayout
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         config = self.config
@@ -90,8 +65,3 @@ class EcoTracker(SampledTracker):
         self._since_training = 0 if due else self._since_training + 1
         with self._stage("scale"):
             self._scale_filter.learn(frame, self.centre, self.scale)
-
-    def _shift(self, at: tuple[int, int], scale: float) -> tuple[float, float]:
-        """The target's place relative to pixel `at`, in radians of the sample's period."""
-        per_px = 2 * math.pi / (scale * self._layout.support_px)
-        return (self.centre[0] - at[0]) * per_px, (self.centre[1] - at[1]) * per_px

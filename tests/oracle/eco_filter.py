@@ -12,29 +12,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
+from edge_runtime.trackers.eco_filter import gaussian_series, principal_axes
+from edge_runtime.trackers.fourier import hann_window
 from edge_runtime.trackers.interpolation import interpolation_series
+from edge_runtime.trackers.regularisation import quadratic_window, sparse_window_spectrum
+from edge_runtime.trackers.series import half_columns, odd
 from edge_runtime.trackers.settings import EcoConfig
 from edge_runtime.types import ComplexArray, FloatArray
 from tests.oracle.conjugate_gradient import DirectionState, Vector, conjugate_gradient
-from tests.oracle.fourier import hann_window
 from tests.oracle.joint_training import JointProblem, inner_product, train_jointly
-from tests.oracle.regularisation import (
-    SpectralConvolution,
-    quadratic_window,
-    sparse_window_spectrum,
-)
+from tests.oracle.regularisation import SpectralConvolution
 from tests.oracle.sample_space import SampleSpace
-from tests.oracle.series import (
-    centre_slices,
-    frequencies,
-    half_columns,
-    odd,
-    shift_factors,
-    to_series,
-)
+from tests.oracle.series import centre_slices, shift_factors, to_series
 
 T = TypeVar("T", np.float32, np.complex64)
 
@@ -197,33 +188,12 @@ class EcoFilter:
         return [np.concatenate([blocks[b] for b in grid.blocks], -1) for grid in self.grids]
 
 
-def gaussian_series(size: int, sigma: float, period: int) -> FloatArray:
-    """Fourier series of a periodic Gaussian (Poisson's formula), (size, stored columns) float32.
-
-    y(k) = sqrt(2 pi) s exp(-2 (pi s k)^2) along each axis, s = sigma / period.
-    """
-    share = sigma / period
-    down, across = (
-        math.sqrt(2 * math.pi) * share * np.exp(-2 * (math.pi * share * k.astype(np.float64)) ** 2)
-        for k in frequencies(size)
-    )
-    return np.asarray(np.outer(down, across), np.float32)
-
-
 def normalised(maps: FloatArray) -> FloatArray:
     """(n, rows, columns, channels) scaled so that each sample's mean square is 1."""
     count = maps[0].size
     energy = np.einsum("nhwc,nhwc->n", maps, maps)
     factor = np.sqrt(count / (energy + np.finfo(np.float64).eps))
     return np.asarray(maps * factor.astype(np.float32)[:, None, None, None])
-
-
-def principal_axes(maps: FloatArray, channels: int) -> FloatArray:
-    """The first `channels` principal directions of (rows, columns, C) maps: (C, channels) float32."""
-    x = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
-    x = x - x.mean(0)
-    _, vectors = scipy.linalg.eigh(x.T @ x)
-    return np.asarray(vectors[:, ::-1][:, :channels], np.float32)
 
 
 def _square(x: ComplexArray) -> FloatArray:

@@ -7,32 +7,17 @@ to learn it; scale, if at all, is fDSST's filter's task.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from edge_runtime.confidence import ConfidenceModel
-from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.base import MIN_TARGET_PX, CorrelationTracker
-from edge_runtime.trackers.patches import sample_patch
-from edge_runtime.trackers.settings import KcfConfig
+from edge_runtime.trackers import kcf
+from edge_runtime.trackers.fourier import gaussian_label, hann_window
+from edge_runtime.trackers.kcf import on_grid
 from edge_runtime.types import ComplexArray, FloatArray, Frame
-from tests.oracle.blocks import BlockSpec, block_specs
 from tests.oracle.colour import grey
-from tests.oracle.fourier import (
-    gaussian_label,
-    hann_window,
-    irfft2,
-    peak,
-    peak_to_sidelobe_ratio,
-    rfft2,
-)
+from tests.oracle.fourier import irfft2, peak, peak_to_sidelobe_ratio, rfft2
 from tests.oracle.hog import hog
+from tests.oracle.patches import sample_patch
 from tests.oracle.scale_filter import ScaleFilter
-
-# 64, 24 and 14 cells a side: enough for the level, and sizes that an FFT likes.
-INPUT_PX = {"cnn:low": 133, "cnn:middle": 208, "cnn:conv3": 240, "cnn:high": 240, "hog": 128, "gray": 128}
-SCALE_GRID = 1.0025
 
 
 class KernelFilter:
@@ -114,20 +99,8 @@ def axes(shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
     return np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
 
 
-class KcfTracker(CorrelationTracker):
-    """A `Tracker`; see `KcfConfig`.
-
-    Raises:
-        ConfigError: the bundle has no such level, there is no bundle, or the map has under 5 cells.
-    """
-
-    def __init__(
-        self, config: KcfConfig, extractor: FeatureExtractor | None, confidence: ConfidenceModel
-    ) -> None:
-        super().__init__(config.confidence, confidence)
-        self.config, self._extractor = config, extractor
-        (self._spec,) = block_specs([config.feature], [1], config.hand_crafted_cell_px, extractor)
-        self._input_px = config.input_px or INPUT_PX.get(config.feature, 208)
+class KcfTracker(kcf.KcfTracker):
+    """The compiled tracker's settings and places; features and filter in NumPy."""
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         self.base_px, self.scale = target_px, 1.0
@@ -151,8 +124,8 @@ class KcfTracker(CorrelationTracker):
 
     def _locate(self, frame: Frame) -> float:
         self._sample_at()
-        self._maps = self._features(frame)
-        response = self._filter.respond((self._maps * self._weight)[None])[0]
+        self._sample = self._features(frame)
+        response = self._filter.respond((self._sample * self._weight)[None])[0]
         psr = peak_to_sidelobe_ratio(response, self._exclude_cells)
         self._px_per_cell = self._spec.cell_px * self._window_px * self.scale / self._input_px
         self._sampled_at = self.centre
@@ -170,42 +143,18 @@ class KcfTracker(CorrelationTracker):
             for now, before in zip(self.centre, self._sampled_at, strict=True)
         ]
         whole = [round(shift) for shift in cells]
-        moved = np.roll(self._maps, (-whole[0], -whole[1]), (1, 2)) * self._weight
+        moved = np.roll(self._sample, (-whole[0], -whole[1]), (1, 2)) * self._weight
         self._filter.learn(moved, self.config.learning_rate, (cells[0] - whole[0], cells[1] - whole[1]))
         if self._scale_filter is not None:
             self._scale_filter.learn(frame, self.centre, on_grid(self.scale))
 
-    def _sample_at(self) -> None:
-        """Samples are centred on whole pixels and have sizes of a fine grid.
-
-        So a displacement's or size's last bit, which differs between processors, changes no pixel of them.
-        """
-        row, column = self._pixel()
-        self.centre = float(row), float(column)
-        self.scale = on_grid(self.scale)
-
-    def _limited_scale(self, scale: float) -> float:
-        """Keep the target between a few pixels and the frame."""
-        least = MIN_TARGET_PX / min(self.base_px)
-        rows, columns = self._frame_shape[:2]
-        most = max(min(rows / self.base_px[0], columns / self.base_px[1]), 1.0)
-        return min(max(scale, min(least, 1.0)), most)
-
     def _features(self, frame: Frame) -> FloatArray:
         """float32 (channels, rows, columns) of the window around the current centre."""
-        patch = sample_patch(frame, self.centre, self._window_px * self.scale, self._input_px)
-        return np.ascontiguousarray(_maps(self._spec, patch[None], self._extractor)[0].transpose(2, 0, 1))
-
-
-def _maps(spec: BlockSpec, patches: Frame, extractor: FeatureExtractor | None) -> FloatArray:
-    """Feature maps (n, rows, columns, channels) of patches (n, side, side, 3 or 1)."""
-    if spec.level is None:
-        return hog(patches, spec.cell_px) if spec.name == "hog" else grey(patches, spec.cell_px)
-    assert extractor is not None  # block_specs saw to it
-    if patches.shape[3] == 1:
-        patches = np.repeat(patches, 3, axis=3)
-    return extractor.extract(patches, (spec.level,))[0]
-
-
-def on_grid(scale: float) -> float:
-    return float(SCALE_GRID ** round(math.log(scale, SCALE_GRID)))
+        patch = sample_patch(frame, self.centre, self._window_px * self.scale, self._input_px)[None]
+        spec = self._spec
+        if spec.level is None:
+            maps = hog(patch, spec.cell_px) if spec.name == "hog" else grey(patch, spec.cell_px)
+        else:
+            assert self._extractor is not None  # block_specs saw to it
+            (maps,) = self._extractor.extract(np.broadcast_to(patch, (*patch.shape[:3], 3)), (spec.level,))
+        return np.ascontiguousarray(maps[0].transpose(2, 0, 1))

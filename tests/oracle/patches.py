@@ -25,11 +25,32 @@ def sample_patch(frame: Frame, centre: tuple[float, float], side_px: float, outp
         return _shrunk_patch(frame, centre, side_px, output_px, decimation)
     # Pixel i of the output lies at centre + (i - (output_px - 1) / 2) * ratio of the frame.
     half = (output_px - 1) / 2 * ratio
-    inverse = np.array([[ratio, 0.0, centre[1] - half], [0.0, ratio, centre[0] - half]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (output_px, output_px)
-    patch = cv2.warpAffine(frame, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return patch.reshape(output_px, output_px, frame.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
+    return warp(frame, centre[0] - half, centre[1] - half, ratio, output_px)
+
+
+def warp(frame: Frame, row: float, column: float, ratio: float, output_px: int) -> Frame:
+    """Bilinear samples at (row + i ratio, column + j ratio): (output_px, output_px, channels) in its dtype.
+
+    Places are rounded to 1/32 px, weights are whole: the arithmetic of `cv2.warpAffine` in OpenCV 4. (5 has
+    another one, and a track should not depend on which is installed.)
+
+    Args:
+        frame: (rows, columns, channels) uint8, rounded as OpenCV does, or float32.
+    """
+    whole = np.issubdtype(frame.dtype, np.integer)
+    steps = np.arange(output_px)
+    down = np.rint((ratio * steps + row) * 1024).astype(np.int64)
+    across = np.rint(column * 1024).astype(np.int64) + np.rint(ratio * steps * 1024).astype(np.int64)
+    (y, v), (x, u) = ((fine >> 5, fine & 31) for fine in ((down + 16) >> 5, (across + 16) >> 5))
+    above, below = (
+        frame[np.clip(y + k, 0, frame.shape[0] - 1)].astype(np.int64 if whole else np.float64) for k in (0, 1)
+    )
+    left, right = (np.clip(x + k, 0, frame.shape[1] - 1) for k in (0, 1))
+    u, v = u[None, :, None], v[:, None, None]
+    upper = (32 - u) * above[:, left] + u * above[:, right]
+    lower = (32 - u) * below[:, left] + u * below[:, right]
+    total = (32 - v) * upper + v * lower
+    return (np.right_shift(total + 512, 10) if whole else total / 1024).astype(frame.dtype)
 
 
 def _shrunk_patch(

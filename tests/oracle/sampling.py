@@ -10,12 +10,8 @@ import math
 import cv2
 import numpy as np
 
+from edge_runtime.trackers.sampling import round_half_up
 from edge_runtime.types import Frame
-
-
-def round_half_up(x: float) -> int:
-    """MATLAB's `round` for what occurs here: halves go up. (Python's goes to the even neighbour.)"""
-    return math.floor(x + 0.5)
 
 
 def crop(frame: Frame, top: int, left: int, rows: int, columns: int) -> Frame:
@@ -75,8 +71,3 @@ def resized(patch: Frame, rows: int, columns: int, method: int) -> Frame:
         return patch
     out = cv2.resize(np.ascontiguousarray(patch), (columns, rows), interpolation=method)
     return out.reshape(rows, columns, patch.shape[2])  # type: ignore[return-value]  # stubs lose the dtype
-
-
-def is_grey(frame: Frame) -> bool:
-    """Whether the three channels of the first frame are equal, which makes the sequence grey."""
-    return bool((frame[..., 0] == frame[..., 1]).all() and (frame[..., 1] == frame[..., 2]).all())

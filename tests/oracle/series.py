@@ -13,23 +13,8 @@ from typing import cast
 import numpy as np
 import scipy.fft
 
+from edge_runtime.trackers.series import frequencies, half_columns
 from edge_runtime.types import ComplexArray, FloatArray
-
-
-def odd(size: int) -> int:
-    """The odd grid that holds the series of a map of `size` cells."""
-    return size + 1 - size % 2
-
-
-def half_columns(size: int) -> int:
-    """Columns that are stored of an odd grid."""
-    return (size + 1) // 2
-
-
-def frequencies(size: int) -> tuple[FloatArray, FloatArray]:
-    """(rows -K..K, columns 0..K) of an odd grid, float32."""
-    half = size // 2
-    return np.arange(-half, half + 1, dtype=np.float32), np.arange(half + 1, dtype=np.float32)
 
 
 def column_weights(columns: int) -> FloatArray:

@@ -8,47 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 
-from edge_runtime.confidence import ConfidenceModel
-from edge_runtime.errors import ConfigError
-from edge_runtime.features import FeatureExtractor
-from edge_runtime.trackers.settings import StrcfConfig
+from edge_runtime.trackers import strcf
+from edge_runtime.trackers.fourier import gaussian_label
+from edge_runtime.trackers.regularisation import target_window
 from edge_runtime.types import ComplexArray, FloatArray, Frame
 from tests.oracle.admm import AdmmProblem, solve
-from tests.oracle.blocks import block_specs, cut_rounded
-from tests.oracle.fourier import gaussian_label, peak_to_sidelobe_ratio, rfft2
+from tests.oracle.blocks import SampleLayout, cut_rounded
+from tests.oracle.fourier import peak_to_sidelobe_ratio, rfft2
 from tests.oracle.localisation import SeriesEvaluator, find_peak
-from tests.oracle.regularisation import target_window
-from tests.oracle.sampled import SampledTracker
 
 
-class StrcfTracker(SampledTracker):
-    """A `Tracker`; see `StrcfConfig` and `SampledTracker`.
+class StrcfTracker(strcf.StrcfTracker):
+    """The compiled tracker's settings, sizes and places; features, filter and localisation in NumPy."""
 
-    Raises:
-        ConfigError: settings per group do not fit the features, or what they need is missing.
-    """
-
-    def __init__(
-        self,
-        config: StrcfConfig,
-        extractor: FeatureExtractor | None,
-        confidence: ConfidenceModel,
-        table: FloatArray | None = None,
-    ) -> None:
-        pooling = (1,) * len(config.features)
-        specs = block_specs(config.features, pooling, config.hand_crafted_cell_px, extractor, table)
-        super().__init__(config, specs, extractor, confidence, table)
-        self.config = config
-        self._cells_px = sorted({spec.cell_px for spec in specs})
-        self._groups = [[b for b, s in enumerate(specs) if s.cell_px == cell] for cell in self._cells_px]
-        if len(self._groups) != len(config.temporal):
-            raise ConfigError(
-                f"tracker.strcf.features form {len(self._groups)} groups of equal cells, temporal and "
-                f"window_cells_px have {len(config.temporal)} values",
-                fix="give one value per group",
-            )
-        half = config.scales // 2
-        self._factors = [config.scale_step**k for k in range(-half, half + 1)]
+    layout = SampleLayout
 
     def _start(self, frame: Frame, target_px: tuple[float, float]) -> None:
         step = self.config.scale_step

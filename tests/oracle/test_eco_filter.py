@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_runtime.trackers.eco_filter import gaussian_series, principal_axes
+from edge_runtime.trackers.fourier import hann_window
 from edge_runtime.trackers.interpolation import interpolation_series
+from edge_runtime.trackers.regularisation import quadratic_window, sparse_window_spectrum
+from edge_runtime.trackers.series import frequencies
 from edge_runtime.trackers.settings import EcoConfig
-from tests.oracle.eco_filter import EcoFilter, gaussian_series, normalised, principal_axes
-from tests.oracle.fourier import hann_window
+from tests.oracle.eco_filter import EcoFilter, normalised
 from tests.oracle.localisation import SeriesEvaluator, find_peak
-from tests.oracle.regularisation import quadratic_window, sparse_window_spectrum
-from tests.oracle.series import column_weights, frequencies, sample, shift_factors, to_series
+from tests.oracle.series import column_weights, sample, shift_factors, to_series
 from tests.oracle.test_joint_training import dense_filters
 from tests.oracle.test_series import cell_angles, values, whole
 

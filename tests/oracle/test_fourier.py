@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.fourier import (
-    gaussian_label,
-    hann_window,
-    irfft2,
-    peak,
-    peak_to_sidelobe_ratio,
-    rfft2,
-    signed,
-)
+from edge_runtime.trackers.fourier import gaussian_label, hann_window
+from tests.oracle.fourier import irfft2, peak, peak_to_sidelobe_ratio, rfft2, signed
 
 
 def test_hann_window_is_symmetric_positive_and_one_in_the_middle():

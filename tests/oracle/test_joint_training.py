@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from tests.oracle.eco_filter import gaussian_series, principal_axes
+from edge_runtime.trackers.eco_filter import gaussian_series, principal_axes
+from edge_runtime.trackers.regularisation import quadratic_window, sparse_window_spectrum
 from tests.oracle.joint_training import JointProblem, inner_product, train_jointly
-from tests.oracle.regularisation import (
-    SpectralConvolution,
-    quadratic_window,
-    sparse_window_spectrum,
-)
+from tests.oracle.regularisation import SpectralConvolution
 from tests.oracle.series import column_weights, to_series
 from tests.oracle.test_series import whole
 

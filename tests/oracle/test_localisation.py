@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.oracle.eco_filter import gaussian_series
+from edge_runtime.trackers.eco_filter import gaussian_series
+from edge_runtime.trackers.series import frequencies, half_columns
 from tests.oracle.localisation import SeriesEvaluator, find_peak, refine
-from tests.oracle.series import (
-    column_weights,
-    frequencies,
-    half_columns,
-    sample,
-    shift_factors,
-    to_series,
-)
+from tests.oracle.series import column_weights, sample, shift_factors, to_series
 from tests.oracle.test_series import values
 
 SIZE = 17

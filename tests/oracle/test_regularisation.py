@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
+from edge_runtime.trackers.regularisation import quadratic_window, sparse_window_spectrum, target_window
 from tests.oracle.joint_training import inner_product
-from tests.oracle.regularisation import (
-    SpectralConvolution,
-    quadratic_window,
-    sparse_window_spectrum,
-    target_window,
-)
+from tests.oracle.regularisation import SpectralConvolution
 from tests.oracle.series import to_series
 from tests.oracle.test_series import whole
 

@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.oracle.series import (
-    centre_slices,
-    column_weights,
-    frequencies,
-    half_columns,
-    odd,
-    sample,
-    shift_factors,
-    symmetrise,
-    to_series,
-)
+from edge_runtime.trackers.series import frequencies, half_columns, odd
+from tests.oracle.series import centre_slices, column_weights, sample, shift_factors, symmetrise, to_series
 
 ODD = [1, 3, 5, 9, 15]
 EVEN = [2, 4, 8, 14]

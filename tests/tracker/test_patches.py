@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.trackers.patches import sample_patch, sample_scales
+from edge_runtime.trackers.patches import sample_patch
 from tests.oracle import patches as oracle
 
 
@@ -50,8 +50,9 @@ def test_shrinking_averages_instead_of_picking():
     assert patch.std() < 40  # single pixels have 127
 
 
-def test_scales_are_stacked_in_order():
-    patches = sample_scales(ramp(100, 100).astype(np.uint8), (50.0, 50.0), [20.0, 40.0], 20)
-    assert patches.shape == (2, 20, 20, 3)
-    assert np.ptp(patches[0, :, :, 0]) == pytest.approx(19, abs=1)
-    assert np.ptp(patches[1, :, :, 0]) == pytest.approx(38, abs=1)
+def test_a_larger_sample_shows_more():
+    frame = ramp(100, 100).astype(np.uint8)
+    small, large = (sample_patch(frame, (50.0, 50.0), side, 20) for side in (20.0, 40.0))
+    assert small.shape == large.shape == (20, 20, 3)
+    assert np.ptp(small[:, :, 0]) == pytest.approx(19, abs=1)
+    assert np.ptp(large[:, :, 0]) == pytest.approx(38, abs=1)

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.trackers.sampling import (
-    crop,
-    decimated_patch,
-    is_grey,
-    patch_of_size,
-    resized,
-    round_half_up,
-)
+from edge_runtime.trackers.sampling import decimated_patch, is_grey, patch_of_size, round_half_up
+from tests.oracle.sampling import crop, resized
 
 ROWS, COLUMNS = 9, 12
 FRAME = np.random.default_rng(0).integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
