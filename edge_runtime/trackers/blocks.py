@@ -149,7 +149,7 @@ class SampleLayout:
         return [
             self._central(maps[spec.level], block)
             if spec.level is not None
-            else hand_crafted_map(spec, support, self._table, self._room(block, len(scales)))
+            else self._hand_crafted(block, support)
             for block, spec in enumerate(self.specs)
         ]
 
@@ -161,6 +161,9 @@ class SampleLayout:
         for patch, scale in zip(patches, scales, strict=True):
             self._cut(frame, centre, px * scale, px, out=patch)
         return patches
+
+    def _hand_crafted(self, block: int, patches: Frame) -> FloatArray:
+        return hand_crafted_map(self.specs[block], patches, self._table, self._room(block, len(patches)))
 
     def _room(self, block: int, samples: int) -> FloatArray:
         """The array that a block's maps of so many samples are written into, frame after frame."""

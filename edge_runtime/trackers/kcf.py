@@ -16,10 +16,8 @@ from edge_runtime.core import kernels
 from edge_runtime.errors import ConfigError
 from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.base import MIN_TARGET_PX, CorrelationTracker
-from edge_runtime.trackers.blocks import block_specs
-from edge_runtime.trackers.colour import grey
+from edge_runtime.trackers.blocks import block_specs, hand_crafted_map
 from edge_runtime.trackers.fourier import gaussian_label, hann_window
-from edge_runtime.trackers.hog import hog
 from edge_runtime.trackers.patches import sample_patch
 from edge_runtime.trackers.scale_filter import ScaleFilter
 from edge_runtime.trackers.settings import KcfConfig
@@ -116,15 +114,13 @@ class KcfTracker(CorrelationTracker):
     def _maps(self, frame: Frame) -> FloatArray:
         """Features of the window around the current centre: (cells, cells, channels) float32."""
         patch = sample_patch(frame, self.centre, self._window_px * self.scale, self._input_px)[None]
-        spec, extractor = self._spec, self._extractor
-        if spec.level is None:
-            maps = hog(patch, spec.cell_px) if spec.name == "hog" else grey(patch, spec.cell_px)
-        else:
-            assert extractor is not None  # block_specs saw to it
-            if patch.shape[3] == 1:
-                patch = np.repeat(patch, 3, axis=3)
-            (maps,) = extractor.extract(patch, (spec.level,))
-        return np.ascontiguousarray(maps).reshape(maps.shape[1:])
+        if self._spec.level is None:
+            return hand_crafted_map(self._spec, patch, None)[0]
+        assert self._extractor is not None  # block_specs saw to it
+        if patch.shape[3] == 1:
+            patch = np.repeat(patch, 3, axis=3)
+        (maps,) = self._extractor.extract(patch, (self._spec.level,))
+        return np.ascontiguousarray(maps[0])
 
 
 def on_grid(scale: float) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.trackers import blocks
-from edge_runtime.trackers.blocks import BlockSpec
 from edge_runtime.trackers.sampling import round_half_up
 from edge_runtime.types import FloatArray, Frame
 from tests.oracle.colour import colour_names, grey
@@ -16,40 +15,21 @@ from tests.oracle.sampling import patch_of_size
 
 
 class SampleLayout(blocks.SampleLayout):
-    def extract(self, frame: Frame, centre: tuple[int, int], scales: Sequence[float]) -> list[FloatArray]:
-        """Maps (scales, cells, cells, channels), float32, one per block, of samples around a pixel.
-
-        Args:
-            frame: (rows, columns, 3), or (rows, columns, 1) for a grey sequence.
-            scales: frame pixels per sample pixel.
-        """
-        maps: dict[str, FloatArray] = {}
-        if self._levels:
-            assert self._extractor is not None
-            patches = self._patches(frame, centre, scales, self.input_px)
-            if patches.shape[3] == 1:
-                patches = np.repeat(patches, 3, axis=3)
-            found = self._extractor.extract(patches, self._levels)
-            maps = dict(zip(self._levels, found, strict=True))
-        if any(spec.level is None for spec in self.specs):
-            support = self._patches(frame, centre, scales, self.support_px)
-        return [
-            central_cells(maps[spec.level], self.support_px // spec.cell_px, spec.pooling)
-            if spec.level is not None
-            else self._hand_crafted(spec, support)
-            for spec in self.specs
-        ]
+    """The compiled trackers' layout; each map of a sample is made by NumPy."""
 
     def _patches(self, frame: Frame, centre: tuple[int, int], scales: Sequence[float], px: int) -> Frame:
         return np.stack([self._cut(frame, centre, px * scale, px) for scale in scales])
 
-    def _hand_crafted(self, spec: BlockSpec, patches: Frame) -> FloatArray:
+    def _hand_crafted(self, block: int, patches: Frame) -> FloatArray:
+        spec = self.specs[block]
         if spec.name == "hog":
             return hog(patches, spec.cell_px)
         if spec.name == "gray":
             return grey(patches, spec.cell_px)
-        assert self._table is not None  # the tracker saw to it
         return colour_names(patches, self._table, spec.cell_px)
+
+    def _central(self, maps: FloatArray, block: int) -> FloatArray:
+        return central_cells(maps, self.cells[block], self.specs[block].pooling)
 
 
 def cut_rounded(frame: Frame, centre: tuple[int, int], side_px: float, output_px: int) -> Frame:

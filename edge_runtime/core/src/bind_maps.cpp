@@ -1,11 +1,9 @@
 #include "bind.hpp"
-#include "common.hpp"
+#include "picture.hpp"
 
 namespace cfvgg {
 
 namespace {
-
-typedef float Four __attribute__((vector_size(16)));
 
 // The mean of one channel, or of four.
 template <class T>
@@ -41,7 +39,7 @@ void pool(nb::ndarray<const float, nb::ndim<3>, nb::device::cpu> maps, FloatOut<
       float* o = out.data() + (r * cells + c) * channels;
       std::size_t l = 0;
       for (; l + 4 <= channels; l += 4)
-        pool_one<Four>(first + l, maps.stride(0), maps.stride(1), pooling, factor, o + l);
+        pool_one<F4>(first + l, maps.stride(0), maps.stride(1), pooling, factor, o + l);
       for (; l < channels; l++)
         pool_one<float>(first + l, maps.stride(0), maps.stride(1), pooling, factor, o + l);
     }
