@@ -115,12 +115,13 @@ class KcfTracker(CorrelationTracker):
         """Features of the window around the current centre: (cells, cells, channels) float32."""
         patch = sample_patch(frame, self.centre, self._window_px * self.scale, self._input_px)[None]
         if self._spec.level is None:
-            return hand_crafted_map(self._spec, patch, None)[0]
-        assert self._extractor is not None  # block_specs saw to it
-        if patch.shape[3] == 1:
-            patch = np.repeat(patch, 3, axis=3)
-        (maps,) = self._extractor.extract(patch, (self._spec.level,))
-        return np.ascontiguousarray(maps[0])
+            maps = hand_crafted_map(self._spec, patch, None)
+        else:
+            assert self._extractor is not None  # block_specs saw to it
+            if patch.shape[3] == 1:
+                patch = np.repeat(patch, 3, axis=3)
+            (maps,) = self._extractor.extract(patch, (self._spec.level,))
+        return np.ascontiguousarray(maps).reshape(maps.shape[1:])
 
 
 def on_grid(scale: float) -> float:

@@ -1,9 +1,9 @@
 """What the core computes from seeded random pictures, to compare processors with each other.
 
     python -m tests.core.values OUT.npz            # writes them
-    python -m tests.core.values A.npz B.npz        # compares: bytes must be equal, floats nearly
+    python -m tests.core.values A.npz B.npz        # compares: equal bytes, nearly equal floats
 
-Tests against OpenCV and NumPy say less on arm64, where OpenCV has other arithmetic. This does not need either.
+Tests against OpenCV say less on arm64, where it has other arithmetic. This does not need it.
 """
 
 from __future__ import annotations
