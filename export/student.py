@@ -84,6 +84,12 @@ def map_sizes(size_px: int) -> tuple[int, int, int, int, int]:
     return conv1, conv2, deep, deep, deep
 
 
+def level_cells(level: str, size_px: int) -> int:
+    """Rows (columns) of a level's map, for an input of so many rows (columns); 0 if there are none."""
+    conv1, conv2, conv3, _, conv5 = map_sizes(size_px)
+    return max(0, dict(zip(LEVELS, (conv1, conv2, conv3, conv5), strict=True))[level])
+
+
 def _pooled(size: int) -> int:
     return (size + 1 - 3) // 2 + 1
 
