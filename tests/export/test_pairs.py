@@ -368,7 +368,7 @@ def damage(path: Path) -> None:
 def test_corrupt_pictures_are_found_and_left_out(tmp_path: Path) -> None:
     clip, twin = (blob_clip(tmp_path, "clip", suffix=".jpg") for _ in range(2))
     lost = blob_clip(tmp_path, "lost", frames=2)
-    damage(clip.frames[1])  # OpenCV would fill in what is missing
+    damage(clip.frames[1])  # `cv2.imread` would fill in what is missing
     clip.frames[4].write_bytes(b"")
     lost.frames[0].unlink()
     folder = tmp_path / "photos" / "inner"
