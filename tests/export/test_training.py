@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from edge_runtime.settings_file import to_toml
 from export.checkpoints import load_student
 from export.training.checkpoint import CHECKPOINT, LOG, STUDENT
 from export.training.config import DistillConfig, load_distill_config
+from export.training.curves import CURVES, SHEET
 from export.training.processes import Processes
 from export.training.start import normalise, scaled
 from export.training.trainer import Distillation, rate_share
@@ -161,6 +163,8 @@ def test_trackers_validate_on_held_out_videos(data: Path, tmp_path: Path) -> Non
     assert len(run.data.held_out) == 1
     assert 0.5 < float(curve(tmp_path)[-1]["AUC fkcf:low"]) <= 1.0
     assert curve(tmp_path)[0]["AUC fkcf:low"] == ""
+    for name in (CURVES, SHEET):
+        assert cv2.imread(str(tmp_path / name)).std() > 10
 
 
 def test_other_settings_do_not_go_on_from_a_checkpoint(data: Path, tmp_path: Path) -> None:
