@@ -27,8 +27,8 @@ from edge_runtime.errors import ConfigError, WeightsError
 from edge_runtime.files import write_atomic
 from export.checkpoints import Student, save_student
 from export.photos import PhotoCrops
-from export.squeezenet import TEACHER_LEVEL_CHANNELS, SqueezeNet, load_squeezenet
 from export.student import IMAGENET_MEAN_RGB, TEACHER_LEVELS, CfVgg, TeacherLevels, channels_for_ratio
+from export.teachers.squeezenet import SqueezeNet, load_squeezenet
 
 INPUT_STD = 58.0  # the optimiser sees inputs of order one; folded into conv1 when saving
 VALIDATION_CROPS = 256
@@ -113,12 +113,13 @@ class Distillation:
         self.validation_pictures = [pictures[i] for i in order[:held_out]]
         self.model = CfVgg(channels_for_ratio(config.ratio)).to(self.device)
         c = self.model.channels
-        self.loss = FidelityLoss((c[0], c[1], c[4]), TEACHER_LEVEL_CHANNELS).to(self.device)
+        teacher_channels = tuple(level.channels for level in self.teacher.levels.values())
+        self.loss = FidelityLoss((c[0], c[1], c[4]), teacher_channels).to(self.device)
         parameters = [*self.model.parameters(), *self.loss.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
         self.step, self.rows = 0, list[dict[str, float]]()
         if not self._resume():
-            self.loss.standardise([self.teacher(x) for x in self._batches(0, 12)])
+            self.loss.standardise([self._target(x) for x in self._batches(0, 12)])
 
     def run(self) -> Student:
         """Train to the last step and write the student.
@@ -132,7 +133,7 @@ class Distillation:
         for x in self._batches(self.step, config.steps):
             self._set_learning_rate()
             with torch.no_grad():
-                target = self.teacher(x)
+                target = self._target(x)
             losses = self.loss(self.model(normalise(x)).distilled, target)
             self.optimiser.zero_grad()
             (losses * weights).sum().backward()
@@ -158,7 +159,7 @@ class Distillation:
         total = torch.zeros(3, device=self.device)
         for batch in DataLoader(data, 32):
             x = batch.to(self.device).float()
-            total += self.loss(self.model(normalise(x)).distilled, self.teacher(x)) * len(x)
+            total += self.loss(self.model(normalise(x)).distilled, self._target(x)) * len(x)
         return [float(v) for v in total / VALIDATION_CROPS]
 
     def student(self) -> Student:
@@ -177,6 +178,9 @@ class Distillation:
         }
         mean = np.asarray(IMAGENET_MEAN_RGB, np.float32)
         return Student(model.eval(), mean, "distilled by cfvgg-export distill", "Apache-2.0", provenance)
+
+    def _target(self, x: Tensor) -> TeacherLevels:
+        return TeacherLevels(**self.teacher(x))
 
     def _batches(self, start: int, stop: int) -> Iterator[Tensor]:
         config = self.config
