@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from edge_runtime.errors import ConfigError
 from export.teachers.base import TeacherLevel
@@ -18,6 +21,7 @@ SUPPORT_PX = (384, 768, 1152)  # the smallest that holds a cell's whole support 
 GREY = 128.0
 INPUTS = 4  # of noise: what a ReLU or a maximum hides in one is seen in another
 SEED = 0
+POOLING = (functional.adaptive_avg_pool2d, torch.mean, Tensor.mean)
 OTHER = "choose another submodule"
 
 
@@ -25,7 +29,8 @@ def measured_levels(forward: Forward, levels: Iterable[str], where: str) -> dict
     """Channels, stride and first centre of each level of a frozen network.
 
     The stride is how many px more give a cell more. A cell's centre is the middle of the pixels that its
-    gradients reach, over several noise inputs and both axes.
+    gradients reach, over several noise inputs and both axes. Averages over the whole picture
+    (squeeze-and-excitation) do not count: they scale a cell's channels and have no place.
 
     Args:
         forward: RGB 0..255 (n, 3, rows, columns) to maps by level; must let gradients through.
@@ -34,7 +39,7 @@ def measured_levels(forward: Forward, levels: Iterable[str], where: str) -> dict
 
     Raises:
         ConfigError: the network fails on some input size, or a map does not grow evenly with the input, has
-            other strides for rows than for columns, or cells that see the whole picture.
+            other strides for rows than for columns, or cells that see the whole picture otherwise.
     """
     wide = _checked(forward, torch.full((1, 3, SMALL_PX, LARGE_PX), GREY), where)
     tall = _checked(forward, torch.full((1, 3, LARGE_PX, SMALL_PX), GREY), where)
@@ -75,7 +80,7 @@ def _first_centre_px(level: Callable[[Tensor], Tensor], stride: int, where: str)
                 raise ConfigError("does not depend on the picture", where=where, fix=OTHER)
             return (int(reached[0]) + int(reached[-1])) / 2 - stride * cell
     raise ConfigError(
-        f"its cells see more than {SUPPORT_PX[-1]} px (attention, or pooling over the whole picture?), so "
+        f"its cells see more than {SUPPORT_PX[-1]} px (attention, or normalisation over the picture?), so "
         "that their centres cannot be measured",
         where=where,
         fix=OTHER,
@@ -86,7 +91,7 @@ def _support(
     level: Callable[[Tensor], Tensor], rgb: Tensor, where: str, generator: torch.Generator
 ) -> tuple[int, Tensor]:
     """Row and column of the middle cell, and which pixels it sees, bool (rows, columns)."""
-    with torch.enable_grad():
+    with torch.enable_grad(), _NoGlobalPooling():
         maps = level(rgb.requires_grad_())
         cell = maps.shape[2] // 2
         channels = maps[0, :, cell, cell]
@@ -99,6 +104,20 @@ def _support(
         # Random weights, lest channels cancel.
         (gradient,) = torch.autograd.grad(channels @ torch.randn(len(channels), generator=generator), rgb)
     return cell, (gradient != 0).any(1)[0]
+
+
+class _NoGlobalPooling(TorchFunctionMode):
+    """Lets no gradient through averages over all pixels of a map."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in POOLING and isinstance(result, Tensor) and args:
+            maps = args[0]
+            if maps.ndim == 4 and result.numel() == maps.shape[0] * maps.shape[1]:
+                return result.detach()
+        return result
 
 
 def _level(forward: Forward, level: str, rgb: Tensor) -> Tensor:

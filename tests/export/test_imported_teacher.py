@@ -55,8 +55,7 @@ class Odd(nn.Module):
         self.plain = nn.Conv2d(3, 8, 3, stride=8)
         self.unused = nn.Conv2d(8, 8, 3)
         self.squeeze = nn.AdaptiveAvgPool2d(4)
-        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Sigmoid())
-        self.excited = nn.Identity()
+        self.normalised = nn.GroupNorm(2, 8)
         self.flat = nn.Flatten()
         self.pair = Pair()
         self.silent = nn.Identity()
@@ -65,7 +64,7 @@ class Odd(nn.Module):
         plain = self.plain(x)
         self.silent(plain.detach())
         self.squeeze(plain)
-        self.excited(plain * self.gate(plain))
+        self.normalised(plain)
         self.pair(plain)
         self.stem(x)
         flat: Tensor = self.flat(plain)
@@ -75,6 +74,20 @@ class Odd(nn.Module):
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
+
+
+class Excited(nn.Module):
+    """Squeeze and excitation, in both of the ways in which it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 5, stride=4)
+        self.pooled = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = x * self.pooled(x).sigmoid()
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
 
 
 class Fixed(nn.Module):
@@ -138,6 +151,12 @@ def test_geometry_of_layers(layers: list[nn.Module], expected: TeacherLevel) -> 
     network = nn.Sequential(*layers)
     (found,) = measured_levels(lambda rgb: {"low": network(rgb / 255)}, ["low"], "layers").values()
     assert found == expected
+
+
+def test_excitation_by_the_whole_picture_does_not_move_a_cell() -> None:
+    network = Excited()
+    (found,) = measured_levels(lambda rgb: {"low": network(rgb / 255)}, ["low"], "excited").values()
+    assert found == TeacherLevel(8, 4, 2.0)
 
 
 def test_levels_are_submodules_outputs_on_normalised_rgb() -> None:
@@ -224,7 +243,7 @@ def test_its_maps_are_sampled_at_the_students_centres() -> None:
         (f"{HERE}:Odd", "low=unused", "Odd: unused: does not run in the network's forward pass"),
         (f"{HERE}:Odd", "low=flat", "flat: gives a tensor of shape (1, 9216), no 4-D feature map"),
         (f"{HERE}:Odd", "low=pair", "pair: gives an object of type tuple, no 4-D feature map"),
-        (f"{HERE}:Odd", "low=excited", "its cells see more than 1152 px"),
+        (f"{HERE}:Odd", "low=normalised", "its cells see more than 1152 px"),
         (f"{HERE}:Odd", "low=silent", "has no gradient by the picture"),
         (f"{HERE}:Fixed", "low=conv", "fails on a picture of 192 x 384 px (RuntimeError:"),
     ],
