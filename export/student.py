@@ -60,7 +60,7 @@ class LrnParams:
     beta: float = 0.75
 
 
-def channels_for_ratio(ratio: int) -> tuple[int, ...]:
+def channels_for_ratio(ratio: int, teacher: tuple[int, ...] = TEACHER_CHANNELS) -> tuple[int, ...]:
     """Filters per layer when 1/sqrt(ratio) of the teacher's are kept (method, section 1).
 
     Raises:
@@ -68,7 +68,7 @@ def channels_for_ratio(ratio: int) -> tuple[int, ...]:
     """
     if ratio not in COMPRESSION_RATIOS:
         raise ValueError(f"compression ratio {ratio} is not one of {COMPRESSION_RATIOS}")
-    return tuple(max(1, round(c / math.sqrt(ratio))) for c in TEACHER_CHANNELS)
+    return tuple(max(1, round(c / math.sqrt(ratio))) for c in teacher)
 
 
 def level_infos(channels: dict[str, int]) -> tuple[LevelInfo, ...]:
