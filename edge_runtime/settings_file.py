@@ -1,4 +1,4 @@
-"""Settings as text: TOML files and `KEY=VALUE`, on their way into frozen dataclasses (`structure`) and back."""
+"""Settings as text, TOML files and `KEY=VALUE`, on their way into frozen dataclasses and back."""
 
 from __future__ import annotations
 

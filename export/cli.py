@@ -81,7 +81,7 @@ def distill(
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="vgg-m=FILE, squeezenet=FILE, googlenet=FILE, cf-vgg=FILE or package.module:factory."),
+        typer.Option(help="vgg-m=FILE, squeezenet=, googlenet=, cf-vgg=FILE or package.module:factory."),
     ] = None,
     teacher_levels: Annotated[
         str | None, typer.Option(help="Of an imported module: low=SUBMODULE,middle=SUBMODULE,high=SUBMODULE.")
@@ -130,7 +130,8 @@ def distill(
             run.run()
         if processes.first:
             figures = {k: v for k, v in run.rows[-1].items() if k.startswith(("validation", "AUC"))}
-            typer.echo("\n".join([*(f"{k}: {v:.4f}" for k, v in figures.items()), f"student: {out / STUDENT}"]))
+            lines = [f"{name}: {value:.4f}" for name, value in figures.items()]
+            typer.echo("\n".join([*lines, f"student: {out / STUDENT}"]))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from edge_runtime.features import check_patches
 from edge_runtime.manifest import LevelInfo
 from edge_runtime.types import FloatArray, Frame
 from export.checkpoints import Student
-from export.student import level_infos, map_sizes
+from export.student import level_cells, level_infos, level_sizes
 from export.teachers.base import Teacher, aligned
 from export.verify import to_nchw, to_nhwc, torch_features
 
@@ -48,8 +48,7 @@ class TorchFeatures:
             n, rows, columns, _ = patches.shape
             stacked = np.ascontiguousarray(patches).reshape(n * rows, columns, 3)
             rgb = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB).reshape(patches.shape).astype(np.float32)
-            sizes = {level: (_cells(level, rows), _cells(level, columns)) for level in teacher.levels}
-            maps = aligned(teacher(torch.from_numpy(to_nchw(rgb))), teacher, sizes)
+            maps = aligned(teacher(torch.from_numpy(to_nchw(rgb))), teacher, level_sizes(rows, columns))
             return [to_nhwc(level.numpy()) for level in maps.values()]
 
         return cls(features, level_infos({name: level.channels for name, level in teacher.levels.items()}))
@@ -64,7 +63,7 @@ class TorchFeatures:
     def cells(self, name: str, size_px: int) -> int:
         """Rows (columns) of a level's map of patches of so many rows (columns); 0 if there are none."""
         self.level(name)
-        return _cells(name, size_px)
+        return level_cells(name, size_px)
 
     def extract(self, patches: Frame, levels: tuple[str, ...]) -> tuple[FloatArray, ...]:
         """Maps (n, rows, columns, channels), float32, one per level in the order asked.
@@ -81,8 +80,3 @@ class TorchFeatures:
         names = [self.level(name).name for name in levels]
         maps = dict(zip(self._levels, self._features(patches), strict=True))
         return tuple(np.ascontiguousarray(maps[name], np.float32) for name in names)
-
-
-def _cells(level: str, size_px: int) -> int:
-    conv1, conv2, conv3, _, conv5 = map_sizes(size_px)
-    return max(0, {"low": conv1, "middle": conv2, "conv3": conv3, "high": conv5}[level])

@@ -50,7 +50,7 @@ class CfVggTeacher(Teacher):
         """Features, see `Teacher.forward`."""
         with torch.autocast(rgb.device.type, enabled=False):
             maps: Levels = self.model(rgb.float() - self._mean(rgb))
-        return dict(zip(TEACHER_LEVELS, maps.distilled, strict=True))
+        return maps.distilled
 
     def _mean(self, rgb: Tensor) -> Tensor:
         key = (rgb.shape[2], rgb.shape[3], rgb.device)

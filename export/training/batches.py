@@ -17,8 +17,8 @@ Batch = TypeVar("Batch")
 def pair_batches(
     pairs: Dataset[Pair], indices: Sequence[int], batch: int, workers: int, device: torch.device
 ) -> Iterator[Pair]:
-    """Pairs with these indices, `batch` at a time, on the device; pictures are read by `workers` processes."""
-    for found in loaded(pairs, indices, batch, workers, device, None):
+    """Pairs with these indices, `batch` at a time, on the device; `workers` processes read pictures."""
+    for found in loaded(pairs, indices, batch, workers=workers, device=device):
         yield Pair(*(part.to(device, non_blocking=True) for part in found))
 
 
@@ -26,9 +26,10 @@ def loaded(
     data: Dataset[Any],
     indices: Sequence[int],
     batch: int,
+    *,
     workers: int,
     device: torch.device,
-    collate: Callable[[list[Any]], Any] | None,
+    collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader[Any]:
     """Items with these indices in batches, still on the CPU."""
     return DataLoader(

@@ -21,8 +21,8 @@ Losses = Literal["fidelity", "tracking", "background"]
 class DataConfig:
     """Where pairs come from: folders of videos (VID or GOT-10k layout) and of photos; empty for none.
 
-    `held_out` and `held_out_photos` are the shares of each that are validated on and never trained on; clips of
-    one scene stay together.
+    `held_out` and `held_out_photos` are the shares of each that are validated on and never trained on; clips
+    of one scene stay together.
     """
 
     videos: str = ""
@@ -50,7 +50,7 @@ class StudentConfig:
         ratio: of compression, see `export.student.channels_for_ratio`.
         channels: filters of the five convolutions instead; empty for the ratio's.
         lrn: normalisation across channels after conv1 and conv2, as VGG-M has it.
-        start: "random", "pruned" (random filters of the first teacher, which must be VGG-M), or a student's file.
+        start: "random", "pruned" (random filters of the first teacher, a VGG-M), or a student's file.
     """
 
     ratio: int = 64
@@ -125,7 +125,8 @@ class RunConfig:
         validation_presets: trackers that validate, on the student's features.
         workers: of pictures, per process.
         mixed_precision: bfloat16 arithmetic where a GPU has it; the filters stay float32.
-        cache: folder for the teachers' features of `cache_pairs` pairs, which are then repeated; empty for none.
+        cache: folder for the teachers' features of `cache_pairs` pairs, which are then repeated; empty for
+            none.
     """
 
     steps: int = 6000

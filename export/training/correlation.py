@@ -55,7 +55,7 @@ class FilterTask:
 def tracking_loss(
     level: str, template: Tensor, search: Tensor, task: FilterTask, settings: FilterSettings
 ) -> Tensor:
-    """Squared error of the responses of one level, relative to the label's energy: a response of zero costs 1.
+    """Squared error of one level's responses, relative to the label's energy: a response of zero costs 1.
 
     Args:
         level: name of it; gives the stride.
@@ -105,8 +105,8 @@ def responses(
 def prepare(level: str, maps: Tensor, settings: FilterSettings) -> Tensor:
     """Maps as the filter takes them: the low level pooled, of unit mean square, under a Hann window.
 
-    Every sample has its own factor (as ECO's feature normalisation), so that the loss cannot be lowered by the
-    scale of the features.
+    Every sample has its own factor (as ECO's feature normalisation), so that the loss cannot be lowered by
+    the scale of the features.
     """
     if level == "low" and settings.low_pooling > 1:
         maps = functional.avg_pool2d(maps, settings.low_pooling)
@@ -157,9 +157,7 @@ def _series(sigma: Tensor, frequencies: Tensor) -> Tensor:
     return math.sqrt(2 * math.pi) * sigma * torch.exp(-2 * (math.pi * sigma * frequencies) ** 2)
 
 
-def _learn(
-    level: str, template: Tensor, task: FilterTask, settings: FilterSettings
-) -> tuple[Tensor, Tensor]:
+def _learn(level: str, template: Tensor, task: FilterTask, settings: FilterSettings) -> tuple[Tensor, Tensor]:
     """Filters (n, channels, rows, half columns) of eq. 2 and the labels' spectra (n, rows, half columns)."""
     maps = prepare(level, template, settings)
     x = spectrum(maps)

@@ -38,8 +38,7 @@ class Feed:
         if config.run.cache and teachers.teachers:
             sources = [teacher.source for teacher in teachers.teachers]
             identity = [asdict(config.data), asdict(config.pairs), data.counts, sources, config.run.seed]
-            count = len(data.trained)
-            self._cached = CachedPairs(Path(config.run.cache), data.trained, count, teachers, identity)
+            self._cached = CachedPairs(Path(config.run.cache), data.trained, teachers, identity)
             if processes.first:
                 self._cached.fill(self._device, config.run.workers)
             processes.wait()
@@ -53,7 +52,10 @@ class Feed:
         starts = range(first, run.steps * run.batch, run.batch)
         indices = [int(index) for start in starts for index in order[start : start + share]]
         if self._cached is not None:
-            for pairs, targets in loaded(self._cached, indices, share, run.workers, self._device, collate):
+            cached = loaded(
+                self._cached, indices, share, workers=run.workers, device=self._device, collate=collate
+            )
+            for pairs, targets in cached:
                 yield self._moved(pairs), [self._moved_maps(maps) for maps in targets]
             return
         for pairs in pair_batches(self._data.trained, indices, share, run.workers, self._device):
@@ -61,11 +63,12 @@ class Feed:
 
     def first(self, pairs: int) -> list[Targets]:
         """What the teachers say about the first pairs."""
-        found = pair_batches(self._data.trained, range(min(pairs, len(self._data.trained))), FIRST_BATCH, 0, self._device)
+        trained = self._data.trained
+        found = pair_batches(trained, range(min(pairs, len(trained))), FIRST_BATCH, 0, self._device)
         return [self._teachers.targets(batch) for batch in found]
 
     def validation(self) -> Iterator[tuple[Pair, Targets]]:
-        """Pairs that are never trained on; the teachers are asked once, and answers kept in half precision."""
+        """Pairs that are never trained on; the teachers are asked once, their answers kept at half precision."""
         if not self._validation:
             pairs = self._data.validated
             for batch in pair_batches(pairs, range(len(pairs)), VALIDATION_BATCH, 0, self._device):
@@ -82,7 +85,7 @@ class Feed:
 
 
 def drawn(items: int, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Which item each of `count` draws takes: every item once in an order of its own, then again in another."""
+    """Which item each of `count` draws takes: all once in one order, then all again in another."""
     rng = np.random.default_rng([seed, items])
     epochs = -(-count // items)
     return np.concatenate([rng.permutation(items) for _ in range(epochs)])[:count]

@@ -16,7 +16,6 @@ from export.training.start import normalise
 from export.training.targets import Targets, Teachers
 
 
-
 class Objective(nn.Module):
     """The student with what is dropped after training.
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from edge_runtime.errors import WeightsError
 from edge_runtime.files import storage_errors, write_atomic
-from export.pairs.dataset import Pair
-from export.student import level_cells
+from export.pairs.dataset import Pair, PairCrops
+from export.student import level_sizes
 from export.teachers.base import Teacher, aligned
 from export.training.batches import pair_batches
 from export.training.fidelity import compared_cells
@@ -48,11 +48,10 @@ class Teachers:
         """Their maps of the n templates, then of the n search patches, at the cells that are compared."""
         crops = torch.cat([pairs.template, pairs.search]).float()
         crops = crops.contiguous(memory_format=torch.channels_last)
-        rows, columns = crops.shape[2:]
+        sizes = level_sizes(*crops.shape[2:])
         found = []
         for teacher in self.teachers:
             levels = [level for level in teacher.levels if level in self.levels]
-            sizes = {level: (level_cells(level, rows), level_cells(level, columns)) for level in levels}
             maps = aligned(teacher(crops), teacher, sizes)
             found.append({level: compared_cells(level, maps[level]) for level in levels})
         return found
@@ -73,10 +72,10 @@ class CachedPairs(Dataset[tuple[Pair, Targets]]):
         StorageError: the disk is full or the folder cannot be written.
     """
 
-    def __init__(self, root: Path, pairs: Dataset[Pair], count: int, teachers: Teachers, identity: object) -> None:
-        text = json.dumps([identity, count, teachers.levels], sort_keys=True, default=str)
+    def __init__(self, root: Path, pairs: PairCrops, teachers: Teachers, identity: object) -> None:
+        text = json.dumps([identity, len(pairs), teachers.levels], sort_keys=True, default=str)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.count, self._pairs, self._teachers = count, pairs, teachers
+        self.count, self._pairs, self._teachers = len(pairs), pairs, teachers
         self._arrays: dict[str, NDArray[np.generic]] = {}
 
     def __len__(self) -> int:
@@ -135,7 +134,8 @@ class CachedPairs(Dataset[tuple[Pair, Targets]]):
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError) as error:
-            raise WeightsError(f"cannot be read ({error})", where=self.folder / DONE, fix="remove the folder") from error
+            where = self.folder / DONE
+            raise WeightsError(f"cannot be read ({error})", where=where, fix="remove the folder") from error
 
     def _mark(self, done: int) -> None:
         for array in self._arrays.values():
@@ -146,5 +146,8 @@ class CachedPairs(Dataset[tuple[Pair, Targets]]):
 def collate(items: Sequence[tuple[Pair, Targets]]) -> tuple[Pair, Targets]:
     """A batch: pairs stacked, and of the maps first all templates', then all search patches'."""
     pairs, targets = default_collate(list(items))
-    order = [{level: x.transpose(0, 1).flatten(0, 1).float() for level, x in maps.items()} for maps in targets]
-    return Pair(*pairs), order
+    return Pair(*pairs), [{level: _in_order(x) for level, x in maps.items()} for maps in targets]
+
+
+def _in_order(maps: Tensor) -> Tensor:
+    return maps.transpose(0, 1).flatten(0, 1).float()

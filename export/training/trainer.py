@@ -19,7 +19,7 @@ from edge_runtime.files import write_atomic
 from edge_runtime.settings_file import to_toml
 from export.checkpoints import Student, save_student
 from export.pairs.dataset import Pair
-from export.student import IMAGENET_MEAN_RGB, CfVgg
+from export.student import IMAGENET_MEAN_RGB
 from export.teachers import load_teacher
 from export.training.checkpoint import CONFIG, STUDENT, Row, read_checkpoint, write_checkpoint, write_log
 from export.training.config import DistillConfig

@@ -41,9 +41,7 @@ def validation_auc(student: Student, clips: Sequence[Clip], presets: Sequence[st
     return {preset: float(np.mean(values)) for preset, values in scores.items()}
 
 
-def _auc(
-    preset: str, features: TorchFeatures, pictures: list[Frame], truth: GroundTruth
-) -> float:
+def _auc(preset: str, features: TorchFeatures, pictures: list[Frame], truth: GroundTruth) -> float:
     name, _, level = preset.partition(":")
     overrides = {"tracker.preset": name, "tracker.kcf.feature": f"cnn:{level}" if level else None}
     tracker = make_tracker(load_config(None, overrides), features)

@@ -28,7 +28,9 @@ def maps(*shape: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape)).abs()
 
 
-def task(shift_px: tuple[float, float], n: int = 1, target_px: tuple[float, float] = (40.0, 60.0)) -> FilterTask:
+def task(
+    shift_px: tuple[float, float], n: int = 1, target_px: tuple[float, float] = (40.0, 60.0)
+) -> FilterTask:
     shift, target = (torch.tensor([v], dtype=torch.float64).repeat(n, 1) for v in (shift_px, target_px))
     return FilterTask(shift, target)
 
@@ -54,8 +56,8 @@ def test_a_shift_moves_the_peak_by_as_much_the_same_way(
     assert peak(responses(level, template, search, wanted, WHOLE_CELLS)[0]) == shift
     right = tracking_loss(level, template, search, wanted, WHOLE_CELLS)
     for wrong in ((shift[0] + 2, shift[1]), (shift[0], shift[1] - 2), (-shift[0] - 1, -shift[1])):
-        px = (wrong[0] * stride, wrong[1] * stride)
-        assert float(tracking_loss(level, template, search, task(px, target_px=target_px), WHOLE_CELLS)) > float(right)
+        other = task((wrong[0] * stride, wrong[1] * stride), target_px=target_px)
+        assert float(tracking_loss(level, template, search, other, WHOLE_CELLS)) > float(right)
 
 
 def test_the_filter_answers_its_own_template_with_the_label() -> None:
@@ -68,8 +70,9 @@ def test_the_filter_answers_its_own_template_with_the_label() -> None:
 
 def test_a_response_of_zero_costs_one_and_background_costs_nothing_then() -> None:
     template, nothing = maps(2, 4, 12, 12), torch.zeros(2, 4, 12, 12, dtype=torch.float64)
-    assert float(tracking_loss("high", template, nothing, task((0, 0), 2), FilterSettings())) == pytest.approx(1)
-    assert float(background_loss("high", template, nothing, task((0, 0), 2), FilterSettings())) == 0
+    still, settings = task((0, 0), 2), FilterSettings()
+    assert float(tracking_loss("high", template, nothing, still, settings)) == pytest.approx(1)
+    assert float(background_loss("high", template, nothing, still, settings)) == 0
 
 
 def test_background_that_looks_like_the_target_costs_more() -> None:

@@ -74,5 +74,6 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 def test_of_the_low_level_every_fourth_cell_is_compared() -> None:
     x = torch.arange(81.0).reshape(1, 1, 9, 9)
-    assert compared_cells("low", x).flatten().tolist() == [v + 9 * LOW_EVERY * r for r in range(3) for v in (0, 4, 8)]
+    expected = [9 * LOW_EVERY * row + column for row in range(3) for column in (0, 4, 8)]
+    assert compared_cells("low", x).flatten().tolist() == expected
     assert compared_cells("high", x) is x

@@ -90,7 +90,7 @@ def test_cells_are_the_students_without_interpolation(teacher: Teacher, size_px:
     """Caffe's rounding gives at most one cell more; the rest is taken as it is."""
     rgb = noise(size_px, size_px + 33)
     with torch.no_grad():
-        student = CfVgg()(rgb).distilled._asdict()
+        student = CfVgg()(rgb).distilled
         maps = teacher(rgb)
     found = aligned(maps, teacher, {name: tuple(m.shape[2:]) for name, m in student.items()})
     for name, mine in student.items():
@@ -130,7 +130,7 @@ def test_alignment_samples_at_the_students_centres(stride: int, first_px: float)
     level = TeacherLevel(2, stride, first_px)
     teacher = Ramp(low=level, middle=level, high=level)
     rgb = torch.zeros(3, 3, 200, 232)
-    sizes = {name: tuple(m.shape[2:]) for name, m in CfVgg()(rgb).distilled._asdict().items()}
+    sizes = {name: tuple(m.shape[2:]) for name, m in CfVgg()(rgb).distilled.items()}
     found = aligned(teacher(rgb), teacher, sizes)
     for name, (first, step) in {"low": (3, 2), "middle": (9, 8), "high": (17, 16)}.items():
         rows, columns = (first + step * torch.arange(n) for n in sizes[name])
@@ -283,7 +283,7 @@ def test_a_distilled_student_is_a_teacher(tmp_path: Path) -> None:
         "high": 64,
     }
     rgb = noise(80, 65)
-    expected = student.model(rgb - torch.from_numpy(student.mean)[:, None, None]).distilled
+    expected = student.model(rgb - torch.from_numpy(student.mean)[:, None, None]).distilled.values()
     for mine, other in zip(teacher(rgb).values(), expected, strict=True):
         torch.testing.assert_close(mine, other)
 

@@ -23,7 +23,7 @@ def picture(seed: int, rows: int = 120, columns: int = 160) -> NDArray[np.uint8]
 
 
 def write_data(root: Path) -> None:
-    """Two videos in GOT-10k layout in `videos`, eight photos and a corrupt one in `photos`, `teacher.safetensors`."""
+    """Four `videos` in GOT-10k layout, eight `photos` and a corrupt one, and `teacher.safetensors`."""
     for number, name in enumerate(("one", "two", "three", "four")):
         folder = root / "videos" / name
         folder.mkdir(parents=True)
