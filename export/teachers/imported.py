@@ -48,7 +48,7 @@ class ImportedTeacher(Teacher):
         super().__init__(source, source, {})
         self.network = network.float()
         self.freeze()
-        names = [name for name, _ in network.named_modules() if name]
+        names = [name for name, _ in network.named_modules(remove_duplicate=False) if name]
         for level, name in submodules.items():
             if name not in names:
                 raise ConfigError(

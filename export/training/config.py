@@ -11,10 +11,12 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
 from export.pairs.dataset import PairSettings
-from export.student import COMPRESSION_RATIOS, TEACHER_LEVELS
+from export.student import COMPRESSION_RATIOS
 from export.training.correlation import FilterSettings
 
 Losses = Literal["fidelity", "tracking", "background"]
+Level = Literal["low", "middle", "high"]
+ALL_LEVELS: tuple[Level, ...] = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class LossConfig:
     """
 
     terms: tuple[Losses, ...] = ("fidelity", "tracking")
-    levels: tuple[Literal["low", "middle", "high"], ...] = TEACHER_LEVELS
-    fidelity_levels: tuple[Literal["low", "middle", "high"], ...] = TEACHER_LEVELS
+    levels: tuple[Level, ...] = ALL_LEVELS
+    fidelity_levels: tuple[Level, ...] = ALL_LEVELS
     tracking_weight: float = 1.0
     background_weight: float = 1.0
     level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)

