@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edge_runtime.settings_file import require
 from export.student import LEVEL_STRIDES
 
 EPSILON = 1e-12
@@ -36,6 +37,11 @@ class FilterSettings:
     regularisation: float = 0.1
     label_sigma: float = 1 / 12
     low_pooling: int = 2
+
+    def __post_init__(self) -> None:
+        require("filter.regularisation", self.regularisation, self.regularisation > 0, "more than 0")
+        require("filter.label_sigma", self.label_sigma, self.label_sigma > 0, "more than 0")
+        require("filter.low_pooling", self.low_pooling, self.low_pooling >= 1, "1 or more")
 
 
 @dataclass(frozen=True)

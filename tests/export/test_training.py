@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from edge_runtime.errors import ConfigError, StorageError, WeightsError
 from edge_runtime.settings_file import to_toml
 from export.checkpoints import load_student
 from export.training.checkpoint import CHECKPOINT, LOG, STUDENT
-from export.training.config import DistillConfig, load_distill_config
+from export.training.config import DistillConfig
 from export.training.curves import CURVES, SHEET
 from export.training.processes import Processes
 from export.training.start import normalise, scaled
@@ -196,29 +195,6 @@ def test_a_student_goes_on_from_another(data: Path, tmp_path: Path) -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     with pytest.raises(WeightsError, match="filters"):
         Distillation(config(data, student__start=start, student__channels=[]), tmp_path / "third", ALONE)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"loss__terms": ["fidelity"], "teacher__networks": []}, "needs a teacher"),
-        ({"loss__terms": ["background"]}, "negatives"),
-        ({"data__videos": "", "data__photos": ""}, "nothing to train on"),
-        ({"student__ratio": 48}, r"student\.ratio = 48"),
-        ({"student__channels": [1, 2]}, "five numbers"),
-        ({"optimiser__learning_rat": 1.0}, r"did you mean 'optimiser\.learning_rate'"),
-        ({"loss__terms": ["faith"]}, "fidelity"),
-    ],
-)
-def test_settings_that_cannot_work_are_named(data: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        config(data, **changes)
-
-
-def test_settings_are_read_back_as_they_are_written(data: Path, tmp_path: Path) -> None:
-    settings = config(data)
-    (tmp_path / "run.toml").write_text(to_toml(settings))
-    assert asdict(load_distill_config(tmp_path / "run.toml", {})) == asdict(settings)
 
 
 def test_the_learning_rate_rises_and_falls(data: Path) -> None:
