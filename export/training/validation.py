@@ -23,7 +23,8 @@ FRAMES = 60  # of a clip; later ones tell little that is new
 def validation_auc(student: Student, clips: Sequence[Clip], presets: Sequence[str]) -> dict[str, float]:
     """Mean success AUC over the clips (one pass from the first box), by preset.
 
-    A preset may name its network level, as in "fkcf:middle".
+    A preset may name its network level, as in "fkcf:middle". Clips whose frames have several sizes are left
+    out, as crops around a target have: trackers want one. No entry if no clip is left.
 
     Raises:
         ConfigError: a preset or a level is unknown.
@@ -35,10 +36,12 @@ def validation_auc(student: Student, clips: Sequence[Clip], presets: Sequence[st
     for clip in clips:
         frames, truth = _present(clip)
         pictures = [read_picture(path) for path in frames]
+        if len({picture.shape for picture in pictures}) > 1:
+            continue
         for preset in presets:
             scores[preset].append(_auc(preset, features, pictures, truth))
     torch.set_num_threads(threads)
-    return {preset: float(np.mean(values)) for preset, values in scores.items()}
+    return {preset: float(np.mean(values)) for preset, values in scores.items() if values}
 
 
 def _auc(preset: str, features: TorchFeatures, pictures: list[Frame], truth: GroundTruth) -> float:

@@ -20,14 +20,16 @@ import torch
 
 from edge_runtime.errors import ConfigError, StorageError, WeightsError
 from edge_runtime.settings_file import to_toml
-from export.checkpoints import load_student
+from export.checkpoints import load_student, random_student
+from export.pairs.clips import Clip, read_clips
 from export.training.checkpoint import CHECKPOINT, LOG, STUDENT
 from export.training.config import DistillConfig
 from export.training.curves import CURVES, SHEET
 from export.training.processes import Processes
 from export.training.start import normalise, scaled
 from export.training.trainer import Distillation, rate_share
-from tests.export.training_data import config, write_data
+from export.training.validation import validation_auc
+from tests.export.training_data import CHANNELS, config, picture, write_data
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -168,6 +170,19 @@ def test_trackers_validate_on_held_out_videos(data: Path, tmp_path: Path) -> Non
     assert curve(tmp_path)[0]["AUC fkcf:low"] == ""
     for name in (CURVES, SHEET):
         assert cv2.imread(str(tmp_path / name)).std() > 10
+
+
+def test_videos_of_crops_are_not_tracked_for_validation(data: Path) -> None:
+    """Their frames have several sizes, and a tracker refuses that."""
+    clip = read_clips(data / "videos")[0]
+    pictures = [data / f"{rows}.png" for rows in (90, 91)]
+    for path, rows in zip(pictures, (90, 91), strict=True):
+        cv2.imwrite(str(path), picture(0, rows))
+    crops = Clip("crops", tuple(pictures), clip.boxes[:2])
+    student = random_student(CHANNELS)
+    assert validation_auc(student, [crops], ["fkcf:low"]) == {}
+    both = validation_auc(student, [crops, clip], ["fkcf:low"])
+    assert both == validation_auc(student, [clip], ["fkcf:low"])
 
 
 def test_other_settings_do_not_go_on_from_a_checkpoint(data: Path, tmp_path: Path) -> None:
