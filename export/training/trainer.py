@@ -58,9 +58,9 @@ class Distillation:
         self.device = processes.device
         torch.manual_seed(config.run.seed)
         state = read_checkpoint(folder, asdict(config), self.device)
-        self.data: TrainingData = open_data(config, progress=processes.first)
         networks = [load_teacher(spec, config.teacher.levels or None) for spec in config.teacher.networks]
         model = make_student(config.student, networks, config.run.seed)
+        self.data: TrainingData = open_data(config, progress=processes.first)
         compared = networks if "fidelity" in config.loss.terms else []
         teachers = Teachers([t.to(self.device) for t in compared], config.loss.fidelity_levels)
         self.objective = channels_last(Objective(config, model, teachers).to(self.device))
