@@ -56,7 +56,7 @@ def test_exports_a_checkpoint(
         ),
         (
             ["distill", "--teacher", "none.npz", "--photos", "none", "--out", "run"],
-            "none.npz: names no kind of teacher",
+            "'none.npz' is no network; give NAME=FILE",
         ),
         (
             ["distill", "--loss", "tracking", "--photos", "none", "--out", "run"],
@@ -64,7 +64,7 @@ def test_exports_a_checkpoint(
         ),
         (
             ["distill", "--loss", "tracking", "--videos", "none", "--out", "run"],
-            "none: does not exist",
+            "none: is not a folder",
         ),
         (["distill", "--config", "none.toml", "--out", "run"], "none.toml: cannot be read"),
         (
