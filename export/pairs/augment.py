@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edge_runtime.types import Frame
 
 
-def augment(crop: Frame, rng: np.random.Generator) -> Frame:
-    """A uint8 BGR crop as another camera, another moment or another encoder would show it."""
+def augment(crop: Frame, rng: np.random.Generator, light: float) -> Frame:
+    """A uint8 BGR crop as another moment or another encoder would show it; `light` as in `light_table`."""
     if rng.random() < 0.5:
-        crop = cast(Frame, cv2.LUT(crop, light_table(rng)))
+        crop = cast(Frame, cv2.LUT(crop, light_table(rng, light)))
     if rng.random() < 0.2:
         crop = _blurred(crop, rng)
     if rng.random() < 0.1:
@@ -30,11 +30,14 @@ def grey(crop: Frame) -> Frame:
     return cast(Frame, cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR))
 
 
-def light_table(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """New values of the 256 old ones, (1, 256, 3): gamma, gain, offset, and a tint in some."""
-    gamma, gain = math.exp(rng.uniform(-0.35, 0.35)), rng.uniform(0.6, 1.4)
-    tint = rng.uniform(0.9, 1.1, 3) if rng.random() < 0.4 else np.ones(3)
-    values = 255 * (np.arange(256)[:, None] / 255) ** gamma * gain * tint + rng.uniform(-30, 30)
+def light_table(rng: np.random.Generator, strength: float) -> NDArray[np.uint8]:
+    """New values of the 256 old ones, (1, 256, 3): gamma, gain, offset, and a tint in some.
+
+    At a strength of 1 they differ as much as two cameras do: gain 0.6 to 1.4, offset up to 30.
+    """
+    gamma, gain = math.exp(strength * rng.uniform(-0.35, 0.35)), 1 + strength * rng.uniform(-0.4, 0.4)
+    tint = 1 + strength * rng.uniform(-0.1, 0.1, 3) if rng.random() < 0.4 else np.ones(3)
+    values = 255 * (np.arange(256)[:, None] / 255) ** gamma * gain * tint + strength * rng.uniform(-30, 30)
     return np.clip(values, 0, 255).astype(np.uint8)[None]
 
 

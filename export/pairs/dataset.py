@@ -16,18 +16,20 @@ from torch.utils.data import Dataset, get_worker_info
 from calibration.pictures import Picture
 from edge_runtime.errors import ConfigError, SourceError
 from edge_runtime.types import Box, Frame
-from export.pairs.augment import augment, grey
+from export.pairs.augment import augment, grey, light_table
 from export.pairs.clips import Clip
 from export.pairs.frames import ReducedFrame, read_frame
 from export.pairs.geometry import Turn, cut, target_side
 from export.pairs.obstacles import distract, occlude
 from export.pairs.regions import context_centre, log_uniform, structured_region
 
+PAIRS_VERSION = 2  # raised when the same settings give other pairs: what was kept on disk is made anew
 DRAWS = 20  # in place of pictures that cannot be decoded
 FAR_SHARE = 0.5  # of the displacements are uniform, the others near
 NEAR_DEVIATION = 0.25  # of the near ones, in max_shift
 HARD_GAP = 4  # times the gap
 GREY_SHARE = 0.1
+LIGHT_SHARE = 0.5
 TURN_SHARE, TURN_DEGREES, TURN_STRETCH = 0.5, 12.0, 1.15  # of photos, which do not move by themselves
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ class PairSettings:
         negatives: crops without the target per pair.
         augment: whether light, blur, noise, colour and, for both crops alike, side are changed, and photos
             turned and stretched.
+        light: how much the light differs between the crops of a pair, 0 to 1, see `augment.light_table`. Too
+            much teaches that colour does not matter, which it does.
         hard: share of harder pairs: a larger gap, something over part of the target, or something else
             beside it in search.
     """
@@ -80,6 +84,7 @@ class PairSettings:
     photo_share: float = 0.5
     negatives: int = 0
     augment: bool = True
+    light: float = 0.3
     hard: float = 0.0
 
     def __post_init__(self) -> None:
@@ -92,6 +97,7 @@ class PairSettings:
             "scale_jitter": 0 <= self.scale_jitter <= 1,
             "photo_share": 0 <= self.photo_share <= 1,
             "negatives": 0 <= self.negatives <= 64,
+            "light": 0 <= self.light <= 1,
             "hard": 0 <= self.hard <= 1,
         }
         for name, good in bounds.items():
@@ -203,7 +209,10 @@ class PairCrops(Dataset[Pair]):
                 crops, across = [cast(Frame, cv2.flip(crop, 1)) for crop in crops], -across
             if rng.random() < GREY_SHARE:
                 crops = [grey(crop) for crop in crops]
-            crops = [augment(crop, rng) for crop in crops]
+            if rng.random() < LIGHT_SHARE:  # another camera, for the whole pair
+                table = light_table(rng, 1.0)
+                crops = [cast(Frame, cv2.LUT(crop, table)) for crop in crops]
+            crops = [augment(crop, rng, settings.light) for crop in crops]
         tensors = _tensors(crops)
         shift_px = torch.tensor([down, across], dtype=torch.float32)
         return Pair(tensors[0], tensors[1], tensors[2:], shift_px, torch.from_numpy(target_px).float())

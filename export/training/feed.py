@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.pairs.dataset import Pair
+from export.pairs.dataset import PAIRS_VERSION, Pair
 from export.training.batches import loaded, pair_batches
 from export.training.config import DistillConfig
 from export.training.data import TrainingData
@@ -40,7 +40,14 @@ class Feed:
         self._cached: CachedPairs | None = None
         if config.run.cache and teachers.teachers:
             sources = [teacher.source for teacher in teachers.teachers]
-            identity = [asdict(config.data), asdict(config.pairs), data.counts, sources, config.run.seed]
+            identity = [
+                PAIRS_VERSION,
+                asdict(config.data),
+                asdict(config.pairs),
+                data.counts,
+                sources,
+                config.run.seed,
+            ]
             self._cached = CachedPairs(Path(config.run.cache), data.trained, teachers, identity)
             if processes.first:
                 self._cached.fill(self._device, config.run.workers)

@@ -113,7 +113,8 @@ def test_the_target_has_its_size_in_template(tmp_path: Path) -> None:
 
 
 def test_photo_pairs_tell_the_displacement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "augment", lambda crop, rng: crop)  # flips and turns stay
+    monkeypatch.setattr(dataset, "augment", lambda crop, rng, light: crop)  # flips and turns stay
+    monkeypatch.setattr(dataset, "LIGHT_SHARE", 0.0)
     monkeypatch.setattr(dataset, "GREY_SHARE", 0.0)
     settings = PairSettings(crop_px=96, scale_jitter=0.2, max_shift=0.6)
     pairs = PairCrops([], [photo("ramp", ramp())], settings, 40, 1)
@@ -347,16 +348,31 @@ def test_augmentation_changes_both_crops_on_their_own() -> None:
     assert 1 <= grey_pairs <= 15
 
 
+def test_light_changes_the_pair_together_more_than_its_crops_apart() -> None:
+    """The same region twice: means differ from pair to pair, and within one by what `light` allows."""
+    pictures = [photo("a", np.full((120, 160, 3), 120, np.uint8))]
+
+    def means(light: float) -> NDArray[np.float64]:
+        settings = PairSettings(crop_px=32, max_shift=0, scale_jitter=0, light=light)
+        pairs = PairCrops([], pictures, settings, 200, 0)
+        return np.array([(p.template.double().mean(), p.search.double().mean()) for p in pairs])
+
+    still, mild, strong = (means(light) for light in (0.0, 0.3, 1.0))
+    assert np.abs(np.diff(still)).max() < 4  # noise and compression only
+    assert still.mean(1).std() > 15
+    assert 2 < np.diff(mild).std() < 0.6 * np.diff(strong).std()
+
+
 def test_augmented_crops() -> None:
     crop = cv2.GaussianBlur(noise(0, 64), (0, 0), 3).astype(np.uint8)
-    changed = [augment(crop, np.random.default_rng(seed)) for seed in range(200)]
+    changed = [augment(crop, np.random.default_rng(seed), 1.0) for seed in range(200)]
     assert all(c.shape == crop.shape and c.dtype == np.uint8 for c in changed)
     untouched = np.mean([np.array_equal(c, crop) for c in changed])
     assert 0.15 < untouched < 0.5
     assert np.std([c.mean() for c in changed]) > 10
     assert (grey(crop) == grey(crop)[..., :1]).all()
     for seed in range(20):
-        table = light_table(np.random.default_rng(seed)).astype(int)
+        table = light_table(np.random.default_rng(seed), 1.0).astype(int)
         assert table.shape == (1, 256, 3)
         assert (np.diff(table, axis=1) >= 0).all()
 
