@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets.base import Sequence, read_lines
+from benchmarks.datasets.base import Sequence
+from calibration.sequence_files import read_lines
 from edge_runtime.errors import SourceError
 
 COLUMNS = ("tracker", "split", "sequence", "success_auc", "precision_20px")

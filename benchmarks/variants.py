@@ -116,7 +116,7 @@ def build_tracker(variant: Variant) -> Tracker:
 
 
 def torch_features(path: Path) -> FeatureExtractor:
-    """Features of a student (.safetensors, MatConvNet's .mat) or of SqueezeNet (.npz), run by torch.
+    """Features of a student (.safetensors, MatConvNet's .mat), SqueezeNet or GoogLeNet (.npz), run by torch.
 
     Raises:
         WeightsError: the weights cannot be read or do not fit.
@@ -124,11 +124,11 @@ def torch_features(path: Path) -> FeatureExtractor:
     # A workstation's packages, slow to import.
     from export.checkpoints import load_student  # noqa: PLC0415
     from export.matconvnet import load_matconvnet  # noqa: PLC0415
-    from export.squeezenet import load_squeezenet  # noqa: PLC0415
+    from export.teachers import load_npz_teacher  # noqa: PLC0415
     from export.torch_features import TorchFeatures  # noqa: PLC0415
 
     if path.suffix == ".npz":
-        return TorchFeatures.of_squeezenet(load_squeezenet(path))
+        return TorchFeatures.of_teacher(load_npz_teacher(path))
     return TorchFeatures.of_student(load_matconvnet(path) if path.suffix == ".mat" else load_student(path))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -74,18 +75,20 @@ def packaged_pictures() -> list[Picture]:
 def find_pictures(folder: Path) -> list[Picture]:
     """Every photo below `folder`, and frames spread over every video; `folder` may be one such file.
 
+    Names are paths below `folder`: those of files alone repeat from folder to folder.
+
     Raises:
         CalibrationError: there is none.
     """
     files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
     pictures = [
-        Picture(path.name, partial(read_photo, path))
+        Picture(_name(path, folder), partial(read_photo, path))
         for path in files
         if path.suffix.lower() in PHOTO_SUFFIXES
     ]
     for path in files:
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            pictures += _video_frames(path)
+            pictures += _video_frames(path, _name(path, folder))
     if not pictures:
         raise CalibrationError(
             "no pictures found" if folder.exists() else "does not exist",
@@ -99,18 +102,24 @@ def read_photo(path: Path) -> Frame | None:
     """Decode a photo as uint8 BGR; None if it is damaged."""
     try:
         with Image.open(path) as picture:
-            rgb = np.asarray(picture.convert("RGB"), np.uint8)
+            picture.load()
+            # Training decodes thousands of these: no copy of what is RGB already, no strided one for BGR.
+            rgb = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises
         return None
-    return np.ascontiguousarray(rgb[:, :, ::-1])
+    return cast(Frame, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
-def _video_frames(path: Path) -> list[Picture]:
+def _name(path: Path, folder: Path) -> str:
+    return path.name if path == folder else path.relative_to(folder).as_posix()
+
+
+def _video_frames(path: Path, name: str) -> list[Picture]:
     capture = cv2.VideoCapture(str(path))
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     capture.release()
     wanted = np.unique(np.linspace(0, max(count - 1, 0), FRAMES_PER_VIDEO).astype(int))
-    return [Picture(f"{path.name}#{frame}", partial(_read_frame, path, int(frame))) for frame in wanted]
+    return [Picture(f"{name}#{frame}", partial(_read_frame, path, int(frame))) for frame in wanted]
 
 
 def _read_frame(path: Path, frame: int) -> Frame | None:

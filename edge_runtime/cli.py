@@ -66,6 +66,7 @@ def run(
 ) -> None:
     """Track one target through a source and say how it went."""
     from edge_runtime.config import load_config
+    from edge_runtime.settings_file import parse_assignment
 
     overrides: dict[str, Any] = {
         "source.uri": source,
@@ -82,7 +83,7 @@ def run(
         "device.name": device_name,
     }
     for text in setting or ():
-        overrides |= _setting(text)
+        overrides |= parse_assignment(text, "tracker.eco.samples=30")
     raise typer.Exit(_run(load_config(config, overrides)))
 
 
@@ -120,7 +121,8 @@ def evaluate(
 @config_app.command("show")
 def config_show(config: ConfigOption = None) -> None:
     """Print every setting as it would apply, as TOML."""
-    from edge_runtime.config import load_config, to_toml
+    from edge_runtime.config import load_config
+    from edge_runtime.settings_file import to_toml
 
     typer.echo(to_toml(load_config(config)), nl=False)
 
@@ -199,19 +201,6 @@ def _numbers(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"--box {text!r} is not a box", fix="give X,Y,W,H in pixels") from error
-
-
-def _setting(text: str) -> dict[str, Any]:
-    """{"tracker.eco.samples": 30} from "tracker.eco.samples=30"; what is not TOML is taken as a string."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text!r} is not KEY=VALUE", fix="for example --set tracker.eco.samples=30")
-    try:
-        return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
-    except tomllib.TOMLDecodeError:
-        return {key.strip(): value}
 
 
 def _describe(bundle: Bundle) -> list[str]:

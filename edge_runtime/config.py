@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
 from edge_runtime.trackers.presets import PresetName, with_preset
 from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig
@@ -35,7 +32,7 @@ class SourceConfig:
     max_frames: int = 0
 
     def __post_init__(self) -> None:
-        _require("source.max_frames", self.max_frames, self.max_frames >= 0, "0 (all) or more")
+        require("source.max_frames", self.max_frames, self.max_frames >= 0, "0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,8 @@ class TargetConfig:
     frame: int = 0
 
     def __post_init__(self) -> None:
-        _require("target.box", list(self.box), len(self.box) in (0, 4), "four numbers x,y,w,h in pixels")
-        _require("target.frame", self.frame, self.frame >= 0, "0 or more")
+        require("target.box", list(self.box), len(self.box) in (0, 4), "four numbers x,y,w,h in pixels")
+        require("target.frame", self.frame, self.frame >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -93,11 +90,11 @@ class OutputConfig:
 
     def __post_init__(self) -> None:
         n = self.contact_sheet_frames
-        _require("output.contact_sheet_frames", n, 1 <= n <= 100, "1 to 100")
+        require("output.contact_sheet_frames", n, 1 <= n <= 100, "1 to 100")
         for name, suffix in (("video", ".mp4"), ("contact_sheet", ".png")):
             path = getattr(self, name)
             good = not path or Path(path).suffix.lower() == suffix
-            _require(f"output.{name}", path, good, f"a name that ends in {suffix}")
+            require(f"output.{name}", path, good, f"a name that ends in {suffix}")
 
 
 @dataclass(frozen=True)
@@ -131,47 +128,10 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
         ConfigError: the file cannot be read, is not TOML, has an unknown key, or a value of the wrong
             type or out of range.
     """
-    data = _read_toml(path) if path is not None else {}
+    data = read_toml(path) if path is not None else {}
     config = _structure(data, path or "defaults")
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    if not given:
-        return config
-    merged = copy.deepcopy(data)
-    for name, value in given.items():
-        *tables, key = name.split(".")
-        target = merged
-        for table in tables:
-            target = target.setdefault(table, {})
-            if not isinstance(target, dict):
-                raise ConfigError(f"unknown key {name!r}", where="command line", fix=f"{table!r} is no table")
-        target[key] = value
-    return _structure(merged, "command line")
-
-
-def to_toml(config: Config) -> str:
-    """The settings as TOML text that `load_config` reads back to an equal `Config`."""
-    return "\n".join(_toml_lines(dataclasses.asdict(config), ())).lstrip("\n") + "\n"
-
-
-def _toml_lines(table: dict[str, Any], name: tuple[str, ...]) -> Iterator[str]:
-    # JSON's strings, numbers, booleans and arrays are all valid TOML values.
-    values = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    if values:
-        yield from ("", f"[{'.'.join(name)}]")
-    for key, value in values.items():
-        yield f"{key} = {json.dumps(value)}"
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _toml_lines(value, (*name, key))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=path) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"is not TOML ({error})", where=path) from error
+    return _structure(overridden(data, given), "command line") if given else config
 
 
 def _structure(data: dict[str, Any], where: str | Path) -> Config:
@@ -181,8 +141,3 @@ def _structure(data: dict[str, Any], where: str | Path) -> Config:
         if error.where is not None:
             raise
         raise ConfigError(error.what, where=where, fix=error.fix) from error
-
-
-def _require(name: str, value: object, good: bool, allowed: str) -> None:
-    if not good:
-        raise ConfigError(f"{name} = {json.dumps(value)} is not allowed", fix=f"use {allowed}")

@@ -77,52 +77,61 @@ def export(
 
 @app.command()
 def distill(
-    teacher: Annotated[Path, typer.Option(help="SqueezeNet 1.0 weights, .npz.")],
-    photos: Annotated[Path, typer.Option(help="Folder of photos.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on there.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="vgg-m=FILE, squeezenet=, googlenet=, cf-vgg=FILE or package.module:factory."),
+    ] = None,
+    teacher_levels: Annotated[
+        str | None, typer.Option(help="Of an imported module: low=SUBMODULE,middle=SUBMODULE,high=SUBMODULE.")
+    ] = None,
+    videos: Annotated[str | None, typer.Option(help="Folder in ILSVRC VID's or GOT-10k's layout.")] = None,
+    photos: Annotated[str | None, typer.Option(help="Folder of photos.")] = None,
+    loss: Annotated[str | None, typer.Option(help="fidelity, tracking, background, or several.")] = None,
+    levels: Annotated[str | None, typer.Option(help="Of the tracking loss: low, middle, high.")] = None,
     ratio: Annotated[int | None, typer.Option(help="Compression: 1, 16, 32, 64 or 96.")] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
-    batch: Annotated[int | None, typer.Option(min=1)] = None,
-    crop_px: Annotated[int | None, typer.Option(min=33)] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs.")] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
-    weight_decay: Annotated[float | None, typer.Option()] = None,
-    warmup_steps: Annotated[int | None, typer.Option(min=1)] = None,
-    level_weights: Annotated[str | None, typer.Option(help="low,middle,high.")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    validation_share: Annotated[float | None, typer.Option(min=0, max=1)] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(min=1)] = None,
-    workers: Annotated[int | None, typer.Option(min=0)] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
+    ] = None,
 ) -> None:
-    """Train a student to give its teacher's features (fidelity loss)."""
-    given: dict[str, Any] = {
-        "ratio": ratio,
-        "steps": steps,
-        "batch": batch,
-        "crop_px": crop_px,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "warmup_steps": warmup_steps,
-        "level_weights": _numbers(level_weights, "--level-weights", float) if level_weights else None,
-        "seed": seed,
-        "validation_share": validation_share,
-        "checkpoint_every": checkpoint_every,
-        "workers": workers,
+    """Train a student from its teachers' features (fidelity) and by tracking with it.
+
+    Several processes train together under torchrun: torchrun --nproc-per-node 2 -m export distill …
+    """
+    overrides: dict[str, Any] = {
+        "teacher.networks": teacher,
+        "teacher.levels": teacher_levels,
+        "data.videos": videos,
+        "data.photos": photos,
+        "loss.terms": loss.split(",") if loss else None,
+        "loss.levels": levels.split(",") if levels else None,
+        "student.ratio": ratio,
+        "run.steps": steps,
+        "run.batch": batch,
+        "optimiser.learning_rate": learning_rate,
+        "run.seed": seed,
     }
     with _session("interrupted; the same command goes on from the last checkpoint"):
-        from export.distill import STUDENT, Distillation, DistillConfig
-        from export.student import COMPRESSION_RATIOS
+        from edge_runtime.settings_file import parse_assignment
+        from export.training.checkpoint import STUDENT
+        from export.training.config import load_distill_config
+        from export.training.processes import joined
+        from export.training.trainer import Distillation
 
-        config = DistillConfig(**{key: value for key, value in given.items() if value is not None})
-        if config.ratio not in COMPRESSION_RATIOS:
-            raise ConfigError(
-                f"--ratio {config.ratio} is not possible", fix=f"use one of {COMPRESSION_RATIOS}"
-            )
-        if len(config.level_weights) != 3:
-            raise ConfigError(f"--level-weights {level_weights} is not three", fix="give low,middle,high")
-        run = Distillation(config, teacher, photos, out)
-        run.run()
-        losses = " ".join(f"{level} {loss:.4f}" for level, loss in run.rows[-1].items() if level != "step")
-        typer.echo(f"validation loss: {losses}; student: {out / STUDENT}")
+        for text in setting or ():
+            overrides |= parse_assignment(text, "optimiser.weight_decay=0.005")
+        with joined() as processes:
+            run = Distillation(load_distill_config(config, overrides), out, processes)
+            run.run()
+        if processes.first:
+            figures = {k: v for k, v in run.rows[-1].items() if k.startswith(("validation", "AUC"))}
+            lines = [f"{name}: {value:.4f}" for name, value in figures.items()]
+            typer.echo("\n".join([*lines, f"student: {out / STUDENT}"]))
 
 
 @app.command()

@@ -25,14 +25,6 @@ FIRST_CENTRES_PX = {"low": 3.0, "middle": 9.0, "conv3": 17.0, "high": 17.0}
 IMAGENET_MEAN_RGB = (123.0, 117.0, 104.0)
 
 
-class TeacherLevels(NamedTuple):
-    """The levels that teachers have, each float32 of shape (n, channels, rows, columns)."""
-
-    low: Tensor
-    middle: Tensor
-    high: Tensor
-
-
 class Levels(NamedTuple):
     """Feature maps of one batch, each float32 of shape (n, channels, rows, columns)."""
 
@@ -42,9 +34,9 @@ class Levels(NamedTuple):
     high: Tensor
 
     @property
-    def distilled(self) -> TeacherLevels:
-        """Those that a teacher has too."""
-        return TeacherLevels(self.low, self.middle, self.high)
+    def distilled(self) -> dict[str, Tensor]:
+        """Those that a teacher has too, by name."""
+        return {"low": self.low, "middle": self.middle, "high": self.high}
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class LrnParams:
     beta: float = 0.75
 
 
-def channels_for_ratio(ratio: int) -> tuple[int, ...]:
+def channels_for_ratio(ratio: int, teacher: tuple[int, ...] = TEACHER_CHANNELS) -> tuple[int, ...]:
     """Filters per layer when 1/sqrt(ratio) of the teacher's are kept (method, section 1).
 
     Raises:
@@ -68,7 +60,7 @@ def channels_for_ratio(ratio: int) -> tuple[int, ...]:
     """
     if ratio not in COMPRESSION_RATIOS:
         raise ValueError(f"compression ratio {ratio} is not one of {COMPRESSION_RATIOS}")
-    return tuple(max(1, round(c / math.sqrt(ratio))) for c in TEACHER_CHANNELS)
+    return tuple(max(1, round(c / math.sqrt(ratio))) for c in teacher)
 
 
 def level_infos(channels: dict[str, int]) -> tuple[LevelInfo, ...]:
@@ -82,6 +74,17 @@ def map_sizes(size_px: int) -> tuple[int, int, int, int, int]:
     conv2 = (_pooled(conv1) + 2 - 5) // 2 + 1
     deep = _pooled(conv2)
     return conv1, conv2, deep, deep, deep
+
+
+def level_cells(level: str, size_px: int) -> int:
+    """Rows (columns) of a level's map, for an input of so many rows (columns); 0 if there are none."""
+    conv1, conv2, conv3, _, conv5 = map_sizes(size_px)
+    return max(0, dict(zip(LEVELS, (conv1, conv2, conv3, conv5), strict=True))[level])
+
+
+def level_sizes(rows: int, columns: int) -> dict[str, tuple[int, int]]:
+    """Rows and columns of every level's map, for an input of so many."""
+    return {level: (level_cells(level, rows), level_cells(level, columns)) for level in LEVELS}
 
 
 def _pooled(size: int) -> int:

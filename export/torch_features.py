@@ -15,19 +15,19 @@ from edge_runtime.features import check_patches
 from edge_runtime.manifest import LevelInfo
 from edge_runtime.types import FloatArray, Frame
 from export.checkpoints import Student
-from export.squeezenet import TEACHER_LEVEL_CHANNELS, SqueezeNet
-from export.student import TEACHER_LEVELS, level_infos, map_sizes
+from export.student import level_cells, level_infos, level_sizes
+from export.teachers.base import Teacher, aligned
 from export.verify import to_nchw, to_nhwc, torch_features
 
 
 class TorchFeatures:
-    """A `FeatureExtractor` (`edge_runtime.features`) over a torch network; see `of_student`, `of_squeezenet`.
+    """A `FeatureExtractor` (`edge_runtime.features`) over a torch network; see `of_student`, `of_teacher`.
 
     torch is set to one thread, for the whole process, so that timings and sums are those of one core.
 
     Args:
         features: maps of every level, (n, rows, columns, channels), of BGR uint8 patches.
-        levels: what they are, in the same order; their cells lie where CF-VGG's do.
+        levels: what they are, in the same order; their cells are CF-VGG's, in number and place.
     """
 
     def __init__(self, features: Features, levels: tuple[LevelInfo, ...]) -> None:
@@ -40,18 +40,18 @@ class TorchFeatures:
         return cls(torch_features(student), level_infos(student.model.level_channels))
 
     @classmethod
-    def of_squeezenet(cls, teacher: SqueezeNet) -> TorchFeatures:
-        """The teacher's three levels."""
+    def of_teacher(cls, teacher: Teacher) -> TorchFeatures:
+        """The teacher's levels as a student is taught them: at CF-VGG's cells (`aligned`)."""
 
         @torch.no_grad()
         def features(patches: Frame) -> list[FloatArray]:
             n, rows, columns, _ = patches.shape
             stacked = np.ascontiguousarray(patches).reshape(n * rows, columns, 3)
             rgb = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB).reshape(patches.shape).astype(np.float32)
-            return [to_nhwc(level.numpy()) for level in teacher(torch.from_numpy(to_nchw(rgb)))]
+            maps = aligned(teacher(torch.from_numpy(to_nchw(rgb))), teacher, level_sizes(rows, columns))
+            return [to_nhwc(level.numpy()) for level in maps.values()]
 
-        channels = dict(zip(TEACHER_LEVELS, TEACHER_LEVEL_CHANNELS, strict=True))
-        return cls(features, level_infos(channels))
+        return cls(features, level_infos({name: level.channels for name, level in teacher.levels.items()}))
 
     def level(self, name: str) -> LevelInfo:
         """The level's stride, channels and geometry. Raises `ConfigError` on an unknown name."""
@@ -63,26 +63,20 @@ class TorchFeatures:
     def cells(self, name: str, size_px: int) -> int:
         """Rows (columns) of a level's map of patches of so many rows (columns); 0 if there are none."""
         self.level(name)
-        conv1, conv2, conv3, _, conv5 = map_sizes(size_px)
-        return max(0, {"low": conv1, "middle": conv2, "conv3": conv3, "high": conv5}[name])
+        return level_cells(name, size_px)
 
     def extract(self, patches: Frame, levels: tuple[str, ...]) -> tuple[FloatArray, ...]:
         """Maps (n, rows, columns, channels), float32, one per level in the order asked.
-
-        A teacher whose pools round up has a last row and column more at some sizes, which see half a
-        window: they are left out, so that maps of one patch have one shape, whatever the network.
 
         Args:
             patches: BGR uint8 (n, rows, columns, 3).
             levels: their names.
 
         Raises:
-            ConfigError: an unknown level.
+            ConfigError: an unknown level, or a teacher whose map of such patches is smaller than CF-VGG's.
             InterpreterError: no patch, or patches under 33 px.
         """
         check_patches(patches.shape)
-        infos = [self.level(name) for name in levels]
-        rows, columns = patches.shape[1:3]
+        names = [self.level(name).name for name in levels]
         maps = dict(zip(self._levels, self._features(patches), strict=True))
-        cut = [maps[i.name][:, : self.cells(i.name, rows), : self.cells(i.name, columns)] for i in infos]
-        return tuple(np.ascontiguousarray(level, np.float32) for level in cut)
+        return tuple(np.ascontiguousarray(maps[name], np.float32) for name in names)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.datasets import got10k, otb, uav123, vot
-from benchmarks.datasets.base import Loaders, Sequence, read_lines
+from benchmarks.datasets.base import Loaders, Sequence
+from calibration.sequence_files import read_lines
 from edge_runtime.errors import SourceError
 
 __all__ = ["LAYOUTS", "Sequence", "open_splits"]

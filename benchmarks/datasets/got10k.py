@@ -7,39 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.base import Loaders, Sequence, check_counts, folders_in, pictures, read_flags
-from edge_runtime.evaluation import GroundTruth, read_groundtruth
+from benchmarks.datasets.base import Loaders, Sequence
+from calibration.sequence_files import GOT10K_TRUTH_FILE, folders_in, read_got10k_folder
+from edge_runtime.evaluation import GroundTruth
 
 NAME = "got10k"
-TRUTH_FILE = "groundtruth.txt"
 
 
 def find(root: Path) -> Loaders:
     """Sequences by name."""
-    folders = [folder for folder in folders_in(root) if (folder / TRUTH_FILE).is_file()]
+    folders = [folder for folder in folders_in(root) if (folder / GOT10K_TRUTH_FILE).is_file()]
     return {folder.name: partial(load, folder) for folder in folders}
 
 
 def load(folder: Path) -> Sequence:
-    """One sequence. A test set tells only the first box: the other frames do not count then.
-
-    Frames where `absence.label` is not 0 or `cover.label`, the visible eighths, is 0 do not count either.
+    """One sequence; see `read_got10k_folder` for the frames that count.
 
     Raises:
         SourceError: pictures or truth are missing, unreadable or do not belong together.
     """
-    frames, truth = pictures(folder), read_groundtruth(folder / TRUTH_FILE)
-    count = len(frames)
-    if len(truth.valid) == 1 < count:
-        boxes = np.full((count, 4), np.nan)
-        boxes[0] = truth.boxes[0]
-        return Sequence(folder.name, NAME, frames, GroundTruth(boxes, np.arange(count) == 0))
-    check_counts(frames, truth, folder / TRUTH_FILE)
-    valid = truth.valid.copy()
-    absence, cover = folder / "absence.label", folder / "cover.label"
-    if absence.is_file():
-        valid &= read_flags(absence, count) == 0
-    if cover.is_file():
-        valid &= read_flags(cover, count) > 0
-    valid[0] |= truth.valid[0]  # where tracking starts, whatever the labels say
+    frames, truth = read_got10k_folder(folder)
+    valid, first = truth.valid.copy(), truth.boxes[0]
+    # Where tracking starts, whatever the labels say.
+    valid[0] |= bool(np.isfinite(first).all() and (first[2:] > 0).all())
     return Sequence(folder.name, NAME, frames, GroundTruth(truth.boxes, valid))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmarks.datasets.base import Loaders, Sequence, check_counts, folders_in, number, numbered, pictures
+from benchmarks.datasets.base import Loaders, Sequence, number, numbered
+from calibration.sequence_files import check_counts, folders_in, picture_files
 from edge_runtime.errors import SourceError
 from edge_runtime.evaluation import GroundTruth, read_groundtruth
 
@@ -44,7 +45,7 @@ def load(name: str, folder: Path, truth_file: Path) -> Sequence:
     """
     if not truth_file.is_file():
         raise SourceError("is missing", where=truth_file, fix="complete the download")
-    frames, truth = cut_to_range(name, pictures(folder / "img"), read_groundtruth(truth_file))
+    frames, truth = cut_to_range(name, picture_files(folder / "img"), read_groundtruth(truth_file))
     check_counts(frames, truth, truth_file)
     return Sequence(name, NAME, frames, truth)
 

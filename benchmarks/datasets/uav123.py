@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.datasets.base import Loaders, Sequence, check_counts, numbered, pictures, read_lines
+from benchmarks.datasets.base import Loaders, Sequence, numbered
+from calibration.sequence_files import check_counts, picture_files, read_lines
 from edge_runtime.errors import SourceError
 from edge_runtime.evaluation import read_groundtruth
 
@@ -56,9 +57,11 @@ def load(root: Path, subset: str, truth_file: Path, pictures_range: Range | None
     data = data if data.is_dir() else root / "data_seq" / SUBSETS[0]
     truth = read_groundtruth(truth_file, one_based=True)
     if pictures_range is not None:
-        frames = numbered(pictures(data / pictures_range.folder), pictures_range.first, pictures_range.last)
+        frames = numbered(
+            picture_files(data / pictures_range.folder), pictures_range.first, pictures_range.last
+        )
     elif (data / name).is_dir():
-        frames = pictures(data / name)
+        frames = picture_files(data / name)
     else:
         raise SourceError(
             f"no pictures are known for {name}",

@@ -8,15 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.base import (
-    Loaders,
-    Sequence,
-    check_counts,
-    folders_in,
-    pictures,
-    read_flags,
-    read_lines,
-)
+from benchmarks.datasets.base import Loaders, Sequence
+from calibration.sequence_files import check_counts, folders_in, picture_files, read_flags, read_lines
 from edge_runtime.errors import SourceError
 from edge_runtime.evaluation import GroundTruth
 
@@ -43,7 +36,7 @@ def load(folder: Path) -> Sequence:
         SourceError: pictures or truth are missing, unreadable or do not belong together.
     """
     properties = _properties(folder)
-    frames = pictures(_picture_folder(folder, properties))
+    frames = picture_files(_picture_folder(folder, properties))
     truth_file = folder / properties.get("groundtruth", TRUTH_FILE)
     lines = enumerate(read_lines(truth_file), 1)
     boxes = np.array([_rectangle(line, f"{truth_file}:{n}") for n, line in lines]).reshape(-1, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import Sequence, open_splits
-from benchmarks.datasets.base import pictures
+from calibration.sequence_files import picture_files
 from edge_runtime.errors import SourceError
 from edge_runtime.types import Box
 from tests.benchmarks.fakes import MOVING, STILL, write_boxes, write_got10k, write_otb, write_pictures
@@ -234,7 +234,7 @@ def test_what_is_asked_for_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no sequences in layout uav123, otb, vot, got10k"):
         open_splits([tmp_path / "empty"])
     with pytest.raises(SourceError, match="holds no pictures"):
-        pictures(tmp_path / "empty")
+        picture_files(tmp_path / "empty")
 
 
 def test_a_first_frame_without_a_box(tmp_path: Path) -> None:

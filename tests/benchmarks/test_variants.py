@@ -95,8 +95,9 @@ def test_weights_run_in_torch(tmp_path: Path) -> None:
     assert found == pytest.approx((42, 30, 24, 20), abs=0.5)
 
 
-def test_a_teacher_of_the_shared_data(shared_data: Path) -> None:
+def test_teachers_of_the_shared_data(shared_data: Path) -> None:
     pytest.importorskip("torch")
-    features = torch_features(shared_data / "weights" / "squeezenet_v1.0.npz")
-    assert features.level("high").channels == 512
+    for file, low in (("squeezenet_v1.0.npz", 96), ("bvlc_googlenet_fp16.npz", 64)):
+        features = torch_features(shared_data / "weights" / file)
+        assert (features.level("low").channels, features.level("high").channels) == (low, 512)
     assert torch_features(shared_data / "weights" / "CF_VGGM.mat").level("high").channels == 64

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.config import Config, load_config, to_toml
+from edge_runtime.config import Config, load_config
 from edge_runtime.errors import ConfigError
 from edge_runtime.host import host_name
+from edge_runtime.settings_file import to_toml
 from edge_runtime.structure import field_names
 from edge_runtime.trackers.presets import FAMILIES, PRESETS
 from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig

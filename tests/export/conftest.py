@@ -20,7 +20,7 @@ from export.checkpoints import Student, random_student, save_student
 from export.matconvnet import load_matconvnet
 from export.onnx_graph import folded, to_onnx
 from export.tflite_writer import write_tflite
-from tests.export import matfile
+from tests.export import matfile, teacherfiles
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,15 @@ def student_file(tmp_path_factory: pytest.TempPathFactory, plain: Converted) -> 
     path = tmp_path_factory.mktemp("student") / "random.safetensors"
     save_student(plain.student, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SqueezeNet 1.0's shapes with random values."""
+    return teacherfiles.save_squeezenet(tmp_path_factory.mktemp("squeezenet") / "squeezenet.npz")
+
+
+@pytest.fixture(scope="session")
+def googlenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Caffe GoogLeNet's shapes with random values in float16."""
+    return teacherfiles.save_googlenet(tmp_path_factory.mktemp("googlenet") / "googlenet.npz")

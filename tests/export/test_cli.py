@@ -51,16 +51,43 @@ def test_exports_a_checkpoint(
         (["--weights", "{student}", "--calibration", "none", "--out", "b"], "none: does not exist"),
         (["--weights", "{student}", "--sizes", "12", "--out", "b"], "input size 12 px is too small"),
         (
-            ["distill", "--teacher", "none.npz", "--photos", "none", "--out", "run"],
+            ["distill", "--teacher", "squeezenet=none.npz", "--photos", "none", "--out", "run"],
             "none.npz: cannot be read",
         ),
         (
-            ["distill", "--teacher", "t.npz", "--photos", "p", "--out", "run", "--ratio", "7"],
-            "--ratio 7 is not possible",
+            ["distill", "--teacher", "none.npz", "--photos", "none", "--out", "run"],
+            "'none.npz' is no network; give NAME=FILE",
         ),
         (
-            ["distill", "--teacher", "t.npz", "--photos", "p", "--out", "run", "--level-weights", "1"],
-            "--level-weights 1 is not three",
+            ["distill", "--loss", "tracking", "--photos", "none", "--out", "run"],
+            "none: does not exist",
+        ),
+        (
+            ["distill", "--loss", "tracking", "--videos", "none", "--out", "run"],
+            "none: is not a folder",
+        ),
+        (["distill", "--config", "none.toml", "--out", "run"], "none.toml: cannot be read"),
+        (
+            ["distill", "--loss", "tracking", "--photos", "p", "--out", "run", "--set", "run.step=1"],
+            "did you mean 'run.steps'?",
+        ),
+        (
+            ["distill", "--teacher", "t.npz", "--photos", "p", "--out", "run", "--ratio", "7"],
+            "student.ratio = 7 is not allowed",
+        ),
+        (
+            [
+                "distill",
+                "--teacher",
+                "t.npz",
+                "--photos",
+                "p",
+                "--out",
+                "run",
+                "--set",
+                "loss.level_weights=[1]",
+            ],
+            "level_weights",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_conv3_is_what_conv4_sees() -> None:
     assert levels.conv3.shape[1] == 5
     assert levels.conv3.min() == 0 < levels.conv3.max()
     assert torch.equal(levels.high, high)
-    assert levels.distilled == (levels.low, levels.middle, levels.high)
+    assert list(levels.distilled.values()) == [levels.low, levels.middle, levels.high]
 
 
 @pytest.mark.parametrize(("level", "first", "stride"), [(0, 3, 2), (1, 9, 8), (2, 17, 16), (3, 17, 16)])

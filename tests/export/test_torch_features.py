@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,13 +11,12 @@ from edge_runtime.errors import ConfigError, InterpreterError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from export.calibrate import ExportSettings
 from export.checkpoints import random_student
-from export.squeezenet import load_squeezenet
-from export.student import LEVELS, TEACHER_LEVELS, map_sizes
+from export.student import LEVELS, TEACHER_LEVELS
+from export.teachers import load_npz_teacher
 from export.torch_features import TorchFeatures
 from export.verify import to_nchw
 from tests.export.conftest import Converted
 from tests.export.test_bundle import make
-from tests.export.test_distill import teacher  # noqa: F401 (a fixture)
 
 SHAPES = [(1, 33, 33), (2, 129, 129), (3, 97, 160), (1, 208, 208), (1, 240, 240)]
 
@@ -71,27 +68,26 @@ def test_levels_come_in_the_order_asked() -> None:
     assert torch.get_num_threads() == 1
 
 
-def test_the_teacher_has_three_levels_on_the_students_cells(teacher: Path) -> None:  # noqa: F811
-    network = load_squeezenet(teacher)
-    extractor: FeatureExtractor = TorchFeatures.of_squeezenet(network)
+@pytest.mark.parametrize("name", ["squeezenet", "googlenet"])
+def test_a_teacher_is_seen_on_the_students_cells(name: str, request: pytest.FixtureRequest) -> None:
+    teacher = load_npz_teacher(request.getfixturevalue(f"{name}_file"))
+    extractor: FeatureExtractor = TorchFeatures.of_teacher(teacher)
     student = TorchFeatures.of_student(random_student())
     rounded_up = 0
     for size_px in (65, 129, 200, 208, 224, 230):
-        patches = noise(1, size_px, size_px)
+        patches = noise(2, size_px, size_px + 16)
         maps = extractor.extract(patches, TEACHER_LEVELS)
         rgb = torch.from_numpy(to_nchw(patches[..., ::-1].astype(np.float32)))
-        with torch.no_grad():
-            whole = network(rgb)
-        for name, found, mine, all_cells in zip(
+        whole = teacher(rgb).values()
+        for level, found, mine, all_cells in zip(
             TEACHER_LEVELS, maps, student.extract(patches, TEACHER_LEVELS), whole, strict=True
         ):
             assert found.shape[:3] == mine.shape[:3]
-            cells = found.shape[1]
-            assert extractor.cells(name, size_px) == cells
-            rounded_up += all_cells.shape[2] > cells
-            expected = all_cells[0, :, :cells, :cells].permute(1, 2, 0).numpy()
-            np.testing.assert_array_equal(found[0], expected)
-            info, other = extractor.level(name), student.level(name)
+            rows, columns = found.shape[1:3]
+            assert (extractor.cells(level, size_px), extractor.cells(level, size_px + 16)) == (rows, columns)
+            rounded_up += all_cells.shape[2] > rows
+            np.testing.assert_array_equal(found, all_cells[:, :, :rows, :columns].permute(0, 2, 3, 1).numpy())
+            info, other = extractor.level(level), student.level(level)
             assert (info.stride, info.first_centre_px) == (other.stride, other.first_centre_px)
             assert info.channels == found.shape[3]
     assert rounded_up > 0
@@ -99,33 +95,8 @@ def test_the_teacher_has_three_levels_on_the_students_cells(teacher: Path) -> No
         extractor.extract(noise(1, 64, 64), ("conv3",))
 
 
-def test_a_translation_by_a_stride_moves_the_teachers_cells(teacher: Path) -> None:  # noqa: F811
-    extractor = TorchFeatures.of_squeezenet(load_squeezenet(teacher))
-    picture = noise(1, 320, 320)
-    here, there = (
-        extractor.extract(picture[:, d : d + 288, d : d + 288], ("low", "middle", "high")) for d in (0, 16)
-    )
-    for name, a, b in zip(TEACHER_LEVELS, here, there, strict=True):
-        cells, margin = 16 // extractor.level(name).stride, a.shape[1] // 3
-        inside = slice(margin, -margin - cells)
-        moved = a[:, cells:, cells:][:, inside, inside]
-        np.testing.assert_allclose(
-            moved, b[:, : a.shape[1] - cells, : a.shape[1] - cells][:, inside, inside], atol=1e-3 * a.max()
-        )
-
-
 def test_patches_that_are_no_input_are_one_line() -> None:
     extractor = TorchFeatures.of_student(random_student())
     for shape in ((0, 64, 64), (1, 20, 64)):
         with pytest.raises(InterpreterError, match="at least one of 33 px"):
             extractor.extract(noise(*shape), ("low",))
-
-
-def test_the_squeezenet_teacher(shared_data: Path) -> None:
-    network = load_squeezenet(shared_data / "weights" / "squeezenet_v1.0.npz")
-    low, middle, high = TorchFeatures.of_squeezenet(network).extract(noise(1, 224, 224), TEACHER_LEVELS)
-    conv1, conv2, _, _, conv5 = map_sizes(224)
-    assert low.shape == (1, conv1, conv1, 96)
-    assert middle.shape == (1, conv2, conv2, 256)
-    assert high.shape == (1, conv5, conv5, 512)
-    assert all(np.isfinite(maps).all() and maps.max() > 0 for maps in (low, middle, high))

@@ -1,0 +1,1 @@
+"""Training of students: losses, settings, the run itself and its validation."""
