@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import cv2
@@ -15,7 +15,7 @@ Batch = TypeVar("Batch")
 
 
 def pair_batches(
-    pairs: Dataset[Pair], indices: Sequence[int], batch: int, workers: int, device: torch.device
+    pairs: Dataset[Pair], indices: Iterable[int], batch: int, workers: int, device: torch.device
 ) -> Iterator[Pair]:
     """Pairs with these indices, `batch` at a time, on the device; `workers` processes read pictures."""
     for found in loaded(pairs, indices, batch, workers=workers, device=device):
@@ -24,7 +24,7 @@ def pair_batches(
 
 def loaded(
     data: Dataset[Any],
-    indices: Sequence[int],
+    indices: Iterable[int],
     batch: int,
     *,
     workers: int,

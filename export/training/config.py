@@ -24,13 +24,15 @@ class DataConfig:
     """Where pairs come from: folders of videos (VID or GOT-10k layout) and of photos; empty for none.
 
     `held_out` and `held_out_photos` are the shares of each that are validated on and never trained on; clips
-    of one scene stay together.
+    of one scene stay together. `check` decodes every picture once beforehand and leaves out what fails;
+    without it damaged pictures are met, named and replaced on the way.
     """
 
     videos: str = ""
     photos: str = ""
     held_out: float = 0.2
     held_out_photos: float = 0.05
+    check: bool = True
 
 
 @dataclass(frozen=True)

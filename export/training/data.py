@@ -45,7 +45,9 @@ def open_data(config: DistillConfig, *, progress: bool) -> TrainingData:
     data, run = config.data, config.run
     clips = read_clips(Path(data.videos)) if data.videos else []
     pictures = find_pictures(Path(data.photos)) if data.photos else []
-    clips, pictures, corrupt = without_corrupt(clips, pictures, progress=progress)
+    corrupt: list[str] = []
+    if data.check:
+        clips, pictures, corrupt = without_corrupt(clips, pictures, progress=progress)
     if corrupt:
         log.warning("%d files cannot be decoded and are left out, %s among them", len(corrupt), corrupt[0])
     training, held_out = split_clips(clips, data.held_out, run.seed) if clips else ([], [])

@@ -58,9 +58,8 @@ class Feed:
         """This process's share of every batch from `first_step` on."""
         run, share = self._run, self._share
         order = drawn(len(self._data.trained), run.steps * run.batch, run.seed)
-        first = first_step * run.batch + self._processes.rank * share
-        starts = range(first, run.steps * run.batch, run.batch)
-        indices = [int(index) for start in starts for index in order[start : start + share]]
+        first = self._processes.rank * share
+        indices = order.reshape(run.steps, run.batch)[first_step:, first : first + share].ravel()
         if self._cached is not None:
             cached = loaded(
                 self._cached, indices, share, workers=run.workers, device=self._device, collate=collate

@@ -93,7 +93,8 @@ class Distillation:
                     self.means[name] = SMOOTHING * self.means.get(name, value) + (1 - SMOOTHING) * value
                 progress.update()
                 if self.step % 20 == 0:
-                    progress.set_postfix_str(_summary(self.means))
+                    rate = progress.format_dict["rate"] or 0.0
+                    progress.set_postfix_str(f"{2 * run.batch * rate:.0f} images/s, {_summary(self.means)}")
                 if self.step % run.checkpoint_every == 0 or self.step == run.steps:
                     self.seconds += time.monotonic() - since
                     self._checkpoint()
