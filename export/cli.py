@@ -89,7 +89,9 @@ def distill(
     videos: Annotated[str | None, typer.Option(help="Folder in ILSVRC VID's or GOT-10k's layout.")] = None,
     photos: Annotated[str | None, typer.Option(help="Folder of photos.")] = None,
     loss: Annotated[str | None, typer.Option(help="fidelity, tracking, background, or several.")] = None,
-    levels: Annotated[str | None, typer.Option(help="Of the tracking loss: low, middle, high.")] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Of the tracking loss: low, middle, conv3, high.")
+    ] = None,
     ratio: Annotated[int | None, typer.Option(help="Compression: 1, 16, 32, 64 or 96.")] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs.")] = None,

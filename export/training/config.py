@@ -15,8 +15,9 @@ from export.student import COMPRESSION_RATIOS
 from export.training.correlation import FilterSettings
 
 Losses = Literal["fidelity", "tracking", "background"]
-Level = Literal["low", "middle", "high"]
-ALL_LEVELS: tuple[Level, ...] = ("low", "middle", "high")
+TeacherLevel = Literal["low", "middle", "high"]
+Level = Literal["low", "middle", "conv3", "high"]
+PAPERS_LEVELS: tuple[TeacherLevel, ...] = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,18 @@ class LossConfig:
 
     Attributes:
         terms: of "fidelity" (method, eq. 5), "tracking" (eq. 8) and "background" (eq. 10).
-        levels: of the tracking and background losses.
+        levels: of the tracking and background losses; the paper's three, and conv3, which STRCF takes.
         fidelity_levels: of the fidelity loss.
         tracking_weight: lambda of eq. 4; the fidelity loss has weight 1. The other two likewise.
-        level_weights: of the low, middle and high level, in every loss.
+        level_weights: of low, middle, conv3 and high, in every loss.
     """
 
     terms: tuple[Losses, ...] = ("fidelity", "tracking")
-    levels: tuple[Level, ...] = ALL_LEVELS
-    fidelity_levels: tuple[Level, ...] = ALL_LEVELS
+    levels: tuple[Level, ...] = PAPERS_LEVELS
+    fidelity_levels: tuple[TeacherLevel, ...] = PAPERS_LEVELS
     tracking_weight: float = 1.0
     background_weight: float = 1.0
-    level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    level_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
         require("loss.terms", self.terms, bool(self.terms), "fidelity, tracking or background")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.pairs.dataset import Pair
-from export.student import TEACHER_LEVELS, CfVgg
+from export.student import LEVELS, CfVgg
 from export.training.config import DistillConfig
 from export.training.correlation import FilterTask, background_loss, tracking_loss
 from export.training.fidelity import FidelityLoss, Maps
@@ -84,7 +84,7 @@ class Objective(nn.Module):
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum, a scalar."""
         loss = self.config.loss
-        levels = dict(zip(TEACHER_LEVELS, loss.level_weights, strict=True))
+        levels = dict(zip(LEVELS, loss.level_weights, strict=True))
         terms = {"fidelity": 1.0, "tracking": loss.tracking_weight, "background": loss.background_weight}
         weighted = []
         for name, value in losses.items():

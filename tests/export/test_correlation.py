@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.student import LEVEL_STRIDES, TEACHER_LEVELS
+from export.student import LEVEL_STRIDES, LEVELS
 from export.training.correlation import (
     FilterSettings,
     FilterTask,
@@ -41,7 +41,7 @@ def peak(response: Tensor) -> tuple[int, int]:
     return (row + rows // 2) % rows - rows // 2, (column + columns // 2) % columns - columns // 2
 
 
-@pytest.mark.parametrize("level", TEACHER_LEVELS)
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("shift", [(0, 0), (3, 0), (0, 2), (-2, 4)])
 @pytest.mark.parametrize("size", [(17, 20), (24, 23)])
 def test_a_shift_moves_the_peak_by_as_much_the_same_way(
@@ -105,7 +105,7 @@ def test_the_low_level_is_pooled_as_eco_does() -> None:
     assert prepare("middle", maps(1, 3, 21, 24), FilterSettings()).shape == (1, 3, 21, 24)
 
 
-@pytest.mark.parametrize("level", TEACHER_LEVELS)
+@pytest.mark.parametrize("level", LEVELS)
 def test_gradients_are_those_of_finite_differences(level: str) -> None:
     """In float64, through both branches and the closed-form filter, at odd and even sizes."""
     template, search = maps(2, 3, 9, 10).requires_grad_(), maps(2, 3, 9, 10, seed=1).requires_grad_()

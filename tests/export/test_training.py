@@ -65,14 +65,21 @@ def curve(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("terms", [["fidelity"], ["tracking"], ["background"], ["fidelity", "tracking"]])
 def test_every_loss_falls_on_other_pairs(data: Path, tmp_path: Path, terms: list[str]) -> None:
-    settings = config(
-        data, loss__terms=terms, run__steps=40, run__batch=4, run__checkpoint_every=20, pairs__negatives=1,
-        optimiser__average=0.0,
-    )  # fmt: skip
+    changes: dict[str, Any] = {
+        "loss__terms": terms,
+        "loss__levels": ["low", "middle", "conv3", "high"],
+        "pairs__negatives": 1,
+        "optimiser__average": 0.0,
+        "run__steps": 40,
+        "run__batch": 4,
+        "run__checkpoint_every": 20,
+    }
+    settings = config(data, **changes)
     run = Distillation(settings, tmp_path, ALONE)
     before = run.validation_losses()
     run.run()
     assert {name.split()[1] for name in before} == set(terms)
+    assert ("validation tracking conv3" in before) == ("tracking" in terms)
     assert sum(run.validation_losses().values()) < 0.95 * sum(before.values())
     assert [row["step"] for row in curve(tmp_path)] == ["20", "40"]
 

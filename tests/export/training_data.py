@@ -18,8 +18,9 @@ CHANNELS = (4, 6, 8, 8, 8)
 def picture(seed: int, rows: int = 120, columns: int = 160) -> NDArray[np.uint8]:
     """Smooth noise in colour."""
     noise = np.random.default_rng(seed).normal(size=(rows, columns, 3))
-    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
-    return smooth.astype(np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    scaled = (smooth - smooth.min()) / np.ptp(smooth)
+    return np.asarray(255 * scaled, np.uint8)
 
 
 def write_data(root: Path) -> None:
