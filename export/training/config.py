@@ -35,6 +35,11 @@ class DataConfig:
     held_out_photos: float = 0.05
     check: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("held_out", "held_out_photos"):
+            share = getattr(self, name)
+            require(f"data.{name}", share, 0 < share < 1, "more than 0 and less than 1")
+
 
 @dataclass(frozen=True)
 class TeacherConfig:

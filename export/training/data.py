@@ -39,8 +39,9 @@ def open_data(config: DistillConfig, *, progress: bool) -> TrainingData:
     """Read, check and divide.
 
     Raises:
-        CalibrationError: nothing usable is there.
-        ConfigError: a folder is in no known layout.
+        CalibrationError: there are no photos.
+        SourceError: there are no videos, or one's files do not belong together.
+        ConfigError: too few are left to hold some out.
     """
     data, run = config.data, config.run
     clips = read_clips(Path(data.videos)) if data.videos else []

@@ -39,13 +39,12 @@ class Feed:
         self._share = processes.share(config.run.batch)
         self._cached: CachedPairs | None = None
         if config.run.cache and teachers.teachers:
-            sources = [teacher.source for teacher in teachers.teachers]
             identity = [
                 PAIRS_VERSION,
                 asdict(config.data),
                 asdict(config.pairs),
                 data.counts,
-                sources,
+                teachers.digests(),
                 config.run.seed,
             ]
             self._cached = CachedPairs(Path(config.run.cache), data.trained, teachers, identity)

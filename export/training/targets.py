@@ -45,6 +45,17 @@ class Teachers:
         self.teachers = [channels_last(teacher) for teacher in teachers]
         self.levels = tuple(levels)
 
+    def digests(self) -> list[str]:
+        """SHA-256 of each network's weights, hexadecimal: a file's name does not tell what is in it."""
+        found = []
+        for teacher in self.teachers:
+            digest = hashlib.sha256(f"{teacher.name} {teacher.levels}".encode())
+            for name, tensor in teacher.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            found.append(digest.hexdigest())
+        return found
+
     @torch.no_grad()
     def targets(self, pairs: Pair) -> Targets:
         """Their maps of the n templates, then of the n search patches, at the cells that are compared."""

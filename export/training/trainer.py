@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from dataclasses import asdict
@@ -35,8 +34,6 @@ from export.training.validation import validation_auc
 STANDARDISED_PAIRS = 96
 SMOOTHING = 0.98  # of the losses that the progress line shows
 LAST_RATE = 1e-3  # share of the learning rate that is left at the end
-
-log = logging.getLogger(__name__)
 
 
 class Distillation:
@@ -73,7 +70,7 @@ class Distillation:
         self.means: Row = {}
         if state is not None:
             self._restore(state)
-        else:
+        elif compared:
             self.objective.standardise(self.feed.first(STANDARDISED_PAIRS))
         if processes.first:
             folder.mkdir(parents=True, exist_ok=True)

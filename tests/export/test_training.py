@@ -20,7 +20,7 @@ import torch
 
 from edge_runtime.errors import ConfigError, StorageError, WeightsError
 from edge_runtime.settings_file import to_toml
-from export.checkpoints import load_student, random_student
+from export.checkpoints import load_student, random_student, save_student
 from export.pairs.clips import Clip, read_clips
 from export.training.checkpoint import CHECKPOINT, LOG, STUDENT
 from export.training.config import DistillConfig
@@ -159,6 +159,19 @@ def test_features_from_the_cache_train_the_same(data: Path, tmp_path: Path) -> N
     (folder / "done.json").write_text('{"pairs": 5}')
     train(cached, tmp_path / "completed")
     assert_same(tmp_path / "completed", tmp_path / "cached")
+
+
+def test_another_teacher_under_the_same_name_gets_a_cache_of_its_own(data: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        save_student(random_student(CHANNELS, seed=seed), tmp_path / "teacher.safetensors")
+        networks = [f"cf-vgg={tmp_path / 'teacher.safetensors'}"]
+        cache = str(tmp_path / "cache")
+        Distillation(
+            config(data, teacher__networks=networks, run__cache=cache, run__cache_pairs=4),
+            tmp_path / "run",
+            ALONE,
+        )
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_full_disk_stops_the_cache_with_one_line(data: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -50,6 +50,7 @@ def test_settings_are_read_back_as_they_are_written(tmp_path: Path) -> None:
         ({"loss__terms": ["fidelity"], "teacher__networks": []}, "needs a teacher"),
         ({"loss__terms": ["background"]}, "negatives"),
         ({"data__videos": "", "data__photos": ""}, "nothing to train on"),
+        ({"data__held_out": 0.0}, r"data\.held_out = 0\.0"),
         ({"student__ratio": 48}, r"student\.ratio = 48"),
         ({"student__channels": [1, 2]}, "five numbers"),
         ({"optimiser__learning_rat": 1.0}, r"did you mean 'optimiser\.learning_rate'"),
