@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--layout", choices=["auto", *datasets.LAYOUTS], default="auto")
     p.add_argument("--only", nargs="+", default=[], metavar="SEQ", help="sequences to take (default: all)")
     p.add_argument("--frames", type=_count, default=0, metavar="N", help="only the first N of each")
+    p.add_argument("--starts", type=_positive, default=1, metavar="N",
+                   help="start each at N evenly spaced frames: less chance in the mean")  # fmt: skip
     p.add_argument("--presets", nargs="+", help="trackers (default: fkcf; with --score-only all kept ones)")
     p.add_argument("--bundle", action="append", default=[], metavar="NAME=[torch:]PATH",
                    help="a bundle, or weights to run in torch; may be repeated")  # fmt: skip
@@ -94,8 +96,9 @@ def evaluate(args: argparse.Namespace, build: Builder) -> int:
     sequences = datasets.open_splits(folders, args.layout, args.only)
     if args.frames:
         sequences = [sequence.first(args.frames) for sequence in sequences]
+    sequences = [part for sequence in sequences for part in sequence.started(args.starts)]
     # Scores of whole sequences are no measure for parts of them.
-    comparable = args.published and not args.frames
+    comparable = args.published and not args.frames and args.starts == 1
     published = read_published(args.published, sequences, args.trackers) if comparable else []
     store, failed = Store(args.out), 0
     if args.score_only:
@@ -245,6 +248,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 2:
         raise argparse.ArgumentTypeError("give 2 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
     return value
 
 

@@ -52,6 +52,24 @@ class Sequence:
         truth = GroundTruth(self.truth.boxes[:frames], self.truth.valid[:frames])
         return replace(self, frames=self.frames[:frames], truth=truth)
 
+    def started(self, starts: int) -> list[Sequence]:
+        """This sequence, and its ends from `starts` - 1 later frames on: "Deer@24" from the 25th frame.
+
+        That is temporal robustness evaluation (Wu et al., Online object tracking: a benchmark, 2013).
+
+        The starts are evenly spaced, each at the next frame that has a box; those with no box to score after
+        it are left out.
+        """
+        found = {0: self}
+        for part in range(1, starts):
+            start = part * len(self.frames) // starts
+            start += int(self.truth.valid[start:].argmax())
+            truth = GroundTruth(self.truth.boxes[start:], self.truth.valid[start:])
+            later = replace(self, name=f"{self.name}@{start}", frames=self.frames[start:], truth=truth)
+            if truth.valid[0] and later.has_truth:
+                found[start] = later
+        return list(found.values())
+
 
 def number(picture: Path) -> int | None:
     """The number that a picture's name ends with, or None."""

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.datasets import Sequence, open_splits
 from calibration.sequence_files import picture_files
 from edge_runtime.errors import SourceError
+from edge_runtime.evaluation import GroundTruth
 from edge_runtime.types import Box
 from tests.benchmarks.fakes import MOVING, STILL, write_boxes, write_got10k, write_otb, write_pictures
 
@@ -241,6 +242,20 @@ def test_a_first_frame_without_a_box(tmp_path: Path) -> None:
     write_otb(tmp_path / "Basket", [(0, 0, 0, 0), *STILL])
     with pytest.raises(SourceError, match="Basket: the first frame has no valid box"):
         opened(tmp_path)["Basket"].first_box()
+
+
+def test_later_starts_are_at_frames_with_a_box(tmp_path: Path) -> None:
+    boxes = np.array([[1.0, 2, 3, 4]] * 9)
+    boxes[:, 0] += np.arange(9)
+    boxes[[3, 4]] = np.nan
+    boxes[[6, 8]] = np.nan
+    truth = GroundTruth(boxes, np.isfinite(boxes).all(1))
+    sequence = Sequence("Lost", "otb", tuple(tmp_path / f"{n}.png" for n in range(9)), truth, split="dev")
+    whole, later = sequence.started(3)  # 3 has no box, 5 has; after 7 there is none
+    assert (whole is sequence, later.name, later.split) == (True, "Lost@5", "dev")
+    assert (later.frames, later.first_box().x) == (sequence.frames[5:], 6)
+    assert len(later.truth.boxes) == len(later.truth.valid) == 4
+    assert sequence.started(1) == [sequence]
 
 
 def test_the_shared_sequences_open(shared_data: Path) -> None:

@@ -123,6 +123,18 @@ def test_a_second_run_does_only_what_is_missing(
     assert build.built == 9
 
 
+def test_several_starts(root: Path, tmp_path: Path) -> None:
+    """From the third of four frames the moving target is missed by one step, not by two and three."""
+    out = tmp_path / "out"
+    published = ["--published", str(root / "published.csv")]
+    assert main(arguments(root, out, "--starts", "2", *published), CountingBuilder()) == 0
+    auc = {row["sequence"]: row["auc"] for row in results(out)["sequences"]}
+    assert auc.keys() == {"Still", "Still@2", "Moving", "Moving@2"}
+    assert auc["Moving@2"] == pytest.approx(np.mean(MOVING_IOU[:2, None] > np.arange(21) / 20))
+    assert auc["Moving"] == pytest.approx(MOVING_AUC)
+    assert "published" not in (out / "table.md").read_text()
+
+
 def test_scores_are_made_anew_from_boxes(root: Path, tmp_path: Path) -> None:
     out, build = tmp_path / "out", CountingBuilder()
     assert main(arguments(root, out, "--score-only"), build) == 2
@@ -239,7 +251,7 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.parametrize(
-    "more", [["--jobs", "-1"], ["--frames", "1"], ["--dtypes", "int4"], ["--layout", "x"]]
+    "more", [["--jobs", "-1"], ["--frames", "1"], ["--starts", "0"], ["--dtypes", "int4"], ["--layout", "x"]]
 )
 def test_bad_options(root: Path, tmp_path: Path, more: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
