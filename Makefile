@@ -11,7 +11,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize vot-check parity clean
+.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize vot-check parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -52,6 +52,9 @@ parity: $(READY) ## fECO and fDeepSTRCF against the authors' own tracks, with th
 	    --boxes build/parity/boxes/$${pair%:*}_authors_float32_always/dev --out build/parity/$${pair%:*}; \
 	done
 	CFVGG_SLOW=1 CFVGG_DATA=$(DATA) $(BIN)/python -m pytest tests/tracker/test_parity.py
+
+ablation: $(READY) ## the paper's ablation and compression tables, with our data (two hours on two cores)
+	$(MAKE) -j 2 -f benchmarks/training/ablation.mk DATA=$(DATA) PYTHON=$(BIN)/python
 
 clean: ## everything that these targets made
 	rm -rf $(VENV) demo build *.egg-info

@@ -21,6 +21,9 @@ SOMETHING = {
 }  # without any data there is no configuration
 
 
+RUNS = REFERENCE.parents[1] / "benchmarks" / "training"
+
+
 def lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: lists(inner) for key, inner in value.items()}
@@ -42,6 +45,13 @@ def test_settings_are_read_back_as_they_are_written(tmp_path: Path) -> None:
     settings = config(tmp_path)
     (tmp_path / "run.toml").write_text(to_toml(settings))
     assert load_distill_config(tmp_path / "run.toml", {}) == settings
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_runs_on_record_can_be_repeated(path: Path) -> None:
+    settings = load_distill_config(path, {})
+    read_from = [settings.data.videos, settings.data.photos, *settings.teacher.networks]
+    assert all(not where or "../shared/" in where for where in read_from)
 
 
 @pytest.mark.parametrize(
