@@ -14,7 +14,7 @@ from export.pairs.dataset import PairSettings
 from export.student import COMPRESSION_RATIOS
 from export.training.correlation import FilterSettings
 
-Losses = Literal["fidelity", "tracking", "background"]
+Losses = Literal["fidelity", "tracking", "location", "background"]
 TeacherLevel = Literal["low", "middle", "high"]
 Level = Literal["low", "middle", "conv3", "high"]
 PAPERS_LEVELS: tuple[TeacherLevel, ...] = ("low", "middle", "high")
@@ -79,10 +79,11 @@ class LossConfig:
     """What is minimised: the weighted sum of the losses named in `terms`, each over its levels.
 
     Attributes:
-        terms: of "fidelity" (method, eq. 5), "tracking" (eq. 8) and "background" (eq. 10).
-        levels: of the tracking and background losses; the paper's three, and conv3, which STRCF takes.
+        terms: of "fidelity" (method, eq. 5), "tracking" (eq. 8), "location" (not the paper's, see
+            `location.location_loss`) and "background" (eq. 10).
+        levels: of all but the fidelity loss; the paper's three, and conv3, which STRCF takes.
         fidelity_levels: of the fidelity loss.
-        tracking_weight: lambda of eq. 4; the fidelity loss has weight 1. The other two likewise.
+        tracking_weight: lambda of eq. 4; the fidelity loss has weight 1. The others likewise.
         level_weights: of low, middle, conv3 and high, in every loss.
     """
 
@@ -90,11 +91,12 @@ class LossConfig:
     levels: tuple[Level, ...] = PAPERS_LEVELS
     fidelity_levels: tuple[TeacherLevel, ...] = PAPERS_LEVELS
     tracking_weight: float = 1.0
+    location_weight: float = 1.0
     background_weight: float = 1.0
     level_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        require("loss.terms", self.terms, bool(self.terms), "fidelity, tracking or background")
+        require("loss.terms", self.terms, bool(self.terms), "fidelity, tracking, location or background")
         for name in ("levels", "fidelity_levels"):
             require(f"loss.{name}", getattr(self, name), bool(getattr(self, name)), "low, middle or high")
 

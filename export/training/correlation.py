@@ -32,15 +32,18 @@ class FilterSettings:
         regularisation: lambda_cf of eq. 2, as a share of the template's mean energy over the frequencies.
         label_sigma: standard deviation of the label, as a share of sqrt(area) of the target; ECO has 1/12.
         low_pooling: cells of the low level averaged in each direction, as ECO does (stride 2 to 4).
+        location_sigma: as `label_sigma`, of the place that the location loss wants.
     """
 
     regularisation: float = 0.1
     label_sigma: float = 1 / 12
     low_pooling: int = 2
+    location_sigma: float = 0.15
 
     def __post_init__(self) -> None:
         require("filter.regularisation", self.regularisation, self.regularisation > 0, "more than 0")
         require("filter.label_sigma", self.label_sigma, self.label_sigma > 0, "more than 0")
+        require("filter.location_sigma", self.location_sigma, self.location_sigma > 0, "more than 0")
         require("filter.low_pooling", self.low_pooling, self.low_pooling >= 1, "1 or more")
 
 
@@ -75,8 +78,8 @@ def tracking_loss(
     filters, label = _learn(level, template, task, settings)
     x = spectrum(prepare(level, search, settings))
     response = (filters * x).sum(1)
-    rows, columns = _size(level, search, settings)
-    stride = _stride(level, settings)
+    rows, columns = map_size(level, search, settings)
+    stride = map_stride(level, settings)
     wanted = moved(label, task.shift_px / stride, rows, columns)
     weights = _half_weights(columns, label)
     error = _energy(response - wanted, weights)
@@ -95,7 +98,7 @@ def background_loss(
     x = spectrum(prepare(level, negatives, settings))
     n = len(template)
     response = (filters[:, None] * x.reshape(n, -1, *x.shape[1:])).sum(2)
-    weights = _half_weights(_size(level, negatives, settings)[1], label)
+    weights = _half_weights(map_size(level, negatives, settings)[1], label)
     return (_energy(response, weights) / _energy(label, weights)[:, None]).mean()
 
 
@@ -103,10 +106,18 @@ def responses(
     level: str, template: Tensor, search: Tensor, task: FilterTask, settings: FilterSettings
 ) -> Tensor:
     """Response maps (n, rows, columns) of eq. 3, the zero displacement in cell (0, 0)."""
-    filters, _ = _learn(level, template, task, settings)
-    x = spectrum(prepare(level, search, settings))
-    maps: Tensor = torch.fft.irfft2((filters * x).sum(1), s=_size(level, search, settings))
+    spectra = response_spectra(level, template, search, task, settings)
+    maps: Tensor = torch.fft.irfft2(spectra, s=map_size(level, search, settings))
     return maps
+
+
+def response_spectra(
+    level: str, template: Tensor, search: Tensor, task: FilterTask, settings: FilterSettings
+) -> Tensor:
+    """Half spectra of `responses`."""
+    filters, _ = _learn(level, template, task, settings)
+    spectra: Tensor = (filters * spectrum(prepare(level, search, settings))).sum(1)
+    return spectra
 
 
 def prepare(level: str, maps: Tensor, settings: FilterSettings) -> Tensor:
@@ -172,18 +183,21 @@ def _learn(level: str, template: Tensor, task: FilterTask, settings: FilterSetti
     x = spectrum(maps)
     sigma_px = settings.label_sigma * task.target_px.to(maps.dtype).prod(1).sqrt()
     rows, columns = maps.shape[2:]
-    label = label_spectrum(rows, columns, sigma_px / _stride(level, settings))
+    label = label_spectrum(rows, columns, sigma_px / map_stride(level, settings))
     energy = (x.real.square() + x.imag.square()).sum(1)
     floor = settings.regularisation * energy.mean((1, 2), keepdim=True)
     return x.conj() * (label / (energy + floor))[:, None], label
 
 
-def _size(level: str, maps: Tensor, settings: FilterSettings) -> tuple[int, int]:
+def map_size(level: str, maps: Tensor, settings: FilterSettings) -> tuple[int, int]:
+    """Rows and columns of a level's responses."""
     pooling = settings.low_pooling if level == "low" else 1
     return maps.shape[2] // pooling, maps.shape[3] // pooling
 
 
-def _stride(level: str, settings: FilterSettings) -> int:
+def map_stride(level: str, settings: FilterSettings) -> int:
+    """Pixels per cell of them."""
+    """Pixels per cell of them."""
     return LEVEL_STRIDES[level] * (settings.low_pooling if level == "low" else 1)
 
 

@@ -17,7 +17,7 @@ SHOWN_PAIRS = 24
 
 
 def to_png(rows: Sequence[Row]) -> bytes:
-    """Losses (training dashed, validation solid) and the trackers' AUC over the steps."""
+    """Losses (training dashed, validation solid), targets found and the trackers' AUC over the steps."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     for number, name in enumerate(name for name in rows[0] if f"validation {name}" in rows[0]):
@@ -26,11 +26,11 @@ def to_png(rows: Sequence[Row]) -> bytes:
         losses.plot(*_curve(rows, f"validation {name}"), color=colour, label=name)
     losses.set(xlabel="step", ylabel="loss (dashed: training, solid: held out)", title="Losses")
     losses.legend()
-    presets = list(dict.fromkeys(name for row in rows for name in row if name.startswith("AUC ")))
-    for name in presets:
-        scores.plot(*_curve(rows, name), "o-", label=name.removeprefix("AUC "))
-    scores.set(xlabel="step", ylabel="mean success AUC", title="Trackers on held-out videos")
-    if presets:
+    shown = [name for row in rows for name in row if name.startswith(("AUC ", "validation located "))]
+    for name in dict.fromkeys(shown):
+        scores.plot(*_curve(rows, name), "o-", markersize=3, label=name.removeprefix("validation "))
+    scores.set(xlabel="step", ylabel="mean success AUC, share of targets located", title="On held-out data")
+    if shown:
         scores.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")  # a bare Figure draws with Agg

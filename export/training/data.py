@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ class TrainingData:
     """Pairs to train on and to validate on, and the held-out videos.
 
     Attributes:
-        trained, validated: pairs; those of `validated` are not augmented.
+        trained, validated: pairs, drawn alike.
         held_out: videos that no training pair is from.
         counts: how many videos, photos and corrupt files there were, for the record.
     """
@@ -55,8 +55,7 @@ def open_data(config: DistillConfig, *, progress: bool) -> TrainingData:
     photos, held_out_photos = _split(pictures, data.held_out_photos, run.seed)
     length = run.cache_pairs if run.cache else run.steps * run.batch
     trained = PairCrops(training, photos, config.pairs, length, run.seed)
-    settings = replace(config.pairs, augment=False, hard=0.0)
-    validated = PairCrops(held_out, held_out_photos, settings, VALIDATION_PAIRS, run.seed + 1)
+    validated = PairCrops(held_out, held_out_photos, config.pairs, VALIDATION_PAIRS, run.seed + 1)
     counts = {
         "videos trained on": len(training),
         "videos held out": len(held_out),

@@ -12,8 +12,11 @@ from export.student import LEVELS, CfVgg
 from export.training.config import DistillConfig
 from export.training.correlation import FilterTask, background_loss, tracking_loss
 from export.training.fidelity import FidelityLoss, Maps
+from export.training.location import located, location_loss
 from export.training.start import normalise
 from export.training.targets import Targets, Teachers
+
+FIRST_SHARPNESS = 3.0  # of responses whose peaks are about a half and whose sidelobes are a tenth of that
 
 
 class Objective(nn.Module):
@@ -36,6 +39,9 @@ class Objective(nn.Module):
             for teacher in teachers.teachers
         )
 
+        levels = config.loss.levels if "location" in config.loss.terms else ()
+        self.sharpness = nn.ParameterDict({x: nn.Parameter(torch.tensor(FIRST_SHARPNESS)) for x in levels})
+
     def forward(self, batch: Pair, targets: Targets) -> dict[str, Tensor]:
         """Losses by term and level ("tracking high"), scalars, before weighting.
 
@@ -57,6 +63,18 @@ class Objective(nn.Module):
                 )
                 for level in self.config.loss.levels
             }
+        if "location" in terms:
+            losses |= {
+                f"location {level}": location_loss(
+                    level,
+                    template[level],
+                    maps[level][n:],
+                    task,
+                    self.config.filter,
+                    sharpness=self.sharpness[level],
+                )
+                for level in self.config.loss.levels
+            }
         if "background" in terms:
             negatives = student_maps(self.model, batch.negatives.flatten(0, 1).float())
             losses |= {
@@ -66,6 +84,14 @@ class Objective(nn.Module):
                 for level in self.config.loss.levels
             }
         return losses
+
+    def located(self, batch: Pair) -> dict[str, Tensor]:
+        """The share of n pairs whose target is found, by level ("located high"), see `location.located`."""
+        n = len(batch.template)
+        maps = student_maps(self.model, torch.cat([batch.template, batch.search]).float())
+        task, levels = FilterTask(batch.shift_px, batch.target_px), self.config.loss.levels
+        found = {x: located(x, maps[x][:n], maps[x][n:], task, self.config.filter) for x in levels}
+        return {f"located {level}": hits.float().mean() for level, hits in found.items()}
 
     def fidelity_losses(self, maps: Maps, targets: Targets) -> dict[str, Tensor]:
         """Losses by level, the mean over the teachers that have it."""
@@ -85,7 +111,12 @@ class Objective(nn.Module):
         """The weighted sum, a scalar."""
         loss = self.config.loss
         levels = dict(zip(LEVELS, loss.level_weights, strict=True))
-        terms = {"fidelity": 1.0, "tracking": loss.tracking_weight, "background": loss.background_weight}
+        terms = {
+            "fidelity": 1.0,
+            "tracking": loss.tracking_weight,
+            "location": loss.location_weight,
+            "background": loss.background_weight,
+        }
         weighted = []
         for name, value in losses.items():
             term, level = name.split()

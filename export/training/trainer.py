@@ -132,12 +132,12 @@ class Distillation:
 
     @torch.no_grad()
     def validation_losses(self) -> Row:
-        """Losses of the current student on pairs that are never trained on."""
+        """The current student on pairs that are never trained on: losses, and how many targets it finds."""
         current, sums, count = self.objective.model, dict[str, float](), 0
         self.objective.model = self._kept()
         try:
             for pairs, targets in self.feed.validation():
-                for name, value in self.objective(pairs, targets).items():
+                for name, value in (self.objective(pairs, targets) | self.objective.located(pairs)).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(pairs.template)
                 count += len(pairs.template)
         finally:

@@ -22,7 +22,7 @@ from edge_runtime.errors import ConfigError, StorageError, WeightsError
 from edge_runtime.settings_file import to_toml
 from export.checkpoints import load_student, random_student, save_student
 from export.pairs.clips import Clip, read_clips
-from export.training.checkpoint import CHECKPOINT, LOG, STUDENT
+from export.training.checkpoint import CHECKPOINT, LOG, STUDENT, Row
 from export.training.config import DistillConfig
 from export.training.curves import CURVES, SHEET
 from export.training.processes import Processes
@@ -63,7 +63,13 @@ def curve(folder: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name not in clock} for row in rows]
 
 
-@pytest.mark.parametrize("terms", [["fidelity"], ["tracking"], ["background"], ["fidelity", "tracking"]])
+def losses(row: Row) -> Row:
+    return {name: value for name, value in row.items() if " located " not in name}
+
+
+@pytest.mark.parametrize(
+    "terms", [["fidelity"], ["tracking"], ["location"], ["background"], ["fidelity", "tracking"]]
+)
 def test_every_loss_falls_on_other_pairs(data: Path, tmp_path: Path, terms: list[str]) -> None:
     changes: dict[str, Any] = {
         "loss__terms": terms,
@@ -76,11 +82,17 @@ def test_every_loss_falls_on_other_pairs(data: Path, tmp_path: Path, terms: list
     }
     settings = config(data, **changes)
     run = Distillation(settings, tmp_path, ALONE)
-    before = run.validation_losses()
+    before = losses(run.validation_losses())
     run.run()
     assert {name.split()[1] for name in before} == set(terms)
     assert ("validation tracking conv3" in before) == ("tracking" in terms)
-    assert sum(run.validation_losses().values()) < 0.95 * sum(before.values())
+    after = run.validation_losses()
+    # Knowing nothing costs 1 in the location loss, and forty steps teach little.
+    share = 0.98 if terms == ["location"] else 0.95
+    assert sum(losses(after).values()) < share * sum(before.values())
+    found = {name: share for name, share in after.items() if name not in losses(after)}
+    assert found.keys() == {f"validation located {level}" for level in settings.loss.levels}
+    assert all(0 <= share <= 1 for share in found.values())
     assert [row["step"] for row in curve(tmp_path)] == ["20", "40"]
 
 
