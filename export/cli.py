@@ -88,7 +88,9 @@ def distill(
     ] = None,
     videos: Annotated[str | None, typer.Option(help="Folder in ILSVRC VID's or GOT-10k's layout.")] = None,
     photos: Annotated[str | None, typer.Option(help="Folder of photos.")] = None,
-    loss: Annotated[str | None, typer.Option(help="fidelity, tracking, background, or several.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="fidelity, tracking, location, background, or several.")
+    ] = None,
     levels: Annotated[
         str | None, typer.Option(help="Of the tracking loss: low, middle, conv3, high.")
     ] = None,
