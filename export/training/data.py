@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ class TrainingData:
     """Pairs to train on and to validate on, and the held-out videos.
 
     Attributes:
-        trained, validated: pairs, drawn alike.
+        trained, validated: pairs, drawn alike; with a single held-out video, `validated` has no harder ones.
         held_out: videos that no training pair is from.
         counts: how many videos, photos and corrupt files there were, for the record.
     """
@@ -55,7 +55,9 @@ def open_data(config: DistillConfig, *, progress: bool) -> TrainingData:
     photos, held_out_photos = _split(pictures, data.held_out_photos, run.seed)
     length = run.cache_pairs if run.cache else run.steps * run.batch
     trained = PairCrops(training, photos, config.pairs, length, run.seed)
-    validated = PairCrops(held_out, held_out_photos, config.pairs, VALIDATION_PAIRS, run.seed + 1)
+    others = len({clip.video for clip in held_out}) + len(held_out_photos) > 1
+    settings = config.pairs if others else replace(config.pairs, hard=0.0)  # nothing to put over targets
+    validated = PairCrops(held_out, held_out_photos, settings, VALIDATION_PAIRS, run.seed + 1)
     counts = {
         "videos trained on": len(training),
         "videos held out": len(held_out),

@@ -25,6 +25,7 @@ from export.pairs.clips import Clip, read_clips
 from export.training.checkpoint import CHECKPOINT, LOG, STUDENT, Row
 from export.training.config import DistillConfig
 from export.training.curves import CURVES, SHEET
+from export.training.data import open_data
 from export.training.processes import Processes
 from export.training.start import normalise, scaled
 from export.training.trainer import Distillation, rate_share
@@ -146,6 +147,14 @@ def test_two_processes_train_what_one_does(data: Path, tmp_path: Path) -> None:
     for one, two in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
         expected = pytest.approx({name: float(value) for name, value in one.items()}, abs=2e-3)
         assert {name: float(value) for name, value in two.items()} == expected
+
+
+def test_one_held_out_video_validates_harder_pairs_too(data: Path) -> None:
+    settings = config(data, data__photos="", pairs__hard=0.5, data__held_out=0.25)
+    opened = open_data(settings, progress=False)
+    assert opened.counts["videos held out"] == 1
+    assert (opened.trained.settings.hard, opened.validated.settings.hard) == (0.5, 0.0)
+    assert opened.validated[0].template.shape == opened.trained[0].template.shape
 
 
 def test_a_batch_must_divide_among_the_processes(data: Path, tmp_path: Path) -> None:
