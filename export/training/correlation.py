@@ -197,7 +197,6 @@ def map_size(level: str, maps: Tensor, settings: FilterSettings) -> tuple[int, i
 
 def map_stride(level: str, settings: FilterSettings) -> int:
     """Pixels per cell of them."""
-    """Pixels per cell of them."""
     return LEVEL_STRIDES[level] * (settings.low_pooling if level == "low" else 1)
 
 
