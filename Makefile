@@ -53,7 +53,7 @@ parity: $(READY) ## fECO and fDeepSTRCF against the authors' own tracks, with th
 	done
 	CFVGG_SLOW=1 CFVGG_DATA=$(DATA) $(BIN)/python -m pytest tests/tracker/test_parity.py
 
-ablation: $(READY) ## the paper's ablation and compression tables, with our data (two hours on two cores)
+ablation: $(READY) ## the paper's ablation and compression tables, with our data (hours; it can be resumed)
 	$(MAKE) -j 2 -f benchmarks/training/ablation.mk DATA=$(DATA) PYTHON=$(BIN)/python
 
 clean: ## everything that these targets made

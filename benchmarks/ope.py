@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import datasets, processes
+from benchmarks.arguments import at_least
 from benchmarks.datasets import got10k
 from benchmarks.measure import FIRST, Task, Track, limit_threads, measure
 from benchmarks.ope_report import Report
@@ -70,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--splits", nargs="+", default=["."], help="folders below --root (default: --root itself)")
     p.add_argument("--layout", choices=["auto", *datasets.LAYOUTS], default="auto")
     p.add_argument("--only", nargs="+", default=[], metavar="SEQ", help="sequences to take (default: all)")
-    p.add_argument("--frames", type=_count, default=0, metavar="N", help="only the first N of each")
-    p.add_argument("--starts", type=_positive, default=1, metavar="N",
+    p.add_argument("--frames", type=at_least(2), default=0, metavar="N", help="only the first N of each")
+    p.add_argument("--starts", type=at_least(1), default=1, metavar="N",
                    help="start each at N evenly spaced frames: less chance in the mean")  # fmt: skip
     p.add_argument("--presets", nargs="+", help="trackers (default: fkcf; with --score-only all kept ones)")
     p.add_argument("--bundle", action="append", default=[], metavar="NAME=[torch:]PATH",
@@ -82,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
                    help="TOML of overrides; NAME= stands for the defaults; may be repeated")  # fmt: skip
     p.add_argument("--published", type=Path, metavar="CSV", help="published scores by sequence")
     p.add_argument("--trackers", nargs="+", default=[], metavar="NAME", help="of --published (default: all)")
-    p.add_argument("--jobs", type=_jobs, default=1, help="processes at a time; 0: in this one (default: 1)")
+    p.add_argument(
+        "--jobs", type=at_least(0), default=1, help="processes at a time; 0: in this one (default: 1)"
+    )
     p.add_argument("--any-revision", action="store_true", help="results of other code count as well")
     p.add_argument("--score-only", action="store_true", help="track nothing, score the kept boxes")
     p.add_argument("--no-plots", action="store_true", help="leave the charts out (no matplotlib needed)")
@@ -96,7 +99,7 @@ def evaluate(args: argparse.Namespace, build: Builder) -> int:
     sequences = datasets.open_splits(folders, args.layout, args.only)
     if args.frames:
         sequences = [sequence.first(args.frames) for sequence in sequences]
-    sequences = [part for sequence in sequences for part in sequence.started(args.starts)]
+    sequences = [part for sequence in sequences for part in sequence.segments(args.starts)]
     # Scores of whole sequences are no measure for parts of them.
     comparable = args.published and not args.frames and args.starts == 1
     published = read_published(args.published, sequences, args.trackers) if comparable else []
@@ -242,27 +245,6 @@ def progress_bar(total: int) -> Any:
         raise DependencyError("the progress bar needs tqdm", fix="pip install tqdm") from error
     # A log file gets a line now and then, not one each second.
     return tqdm(total=total, unit="frame", smoothing=0.05, mininterval=0.5 if sys.stderr.isatty() else 30)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("give 2 or more")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return value
-
-
-def _jobs(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("give 0 or more")
-    return value
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from typing import Any, Self
 import cv2
 
 from benchmarks import datasets, peers, speed_report
+from benchmarks.arguments import at_least
 from benchmarks.datasets import otb
 from benchmarks.measure import ONE_THREAD, backend
 from benchmarks.revision import ROOT
@@ -148,11 +149,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--peer-models", type=Path, metavar="DIR", help="folder that holds nanotrackv2, …v3")
     p.add_argument("--sequences", nargs="+", type=Path, default=[], metavar="DIR",
                    help="sequences in OTB layout, or folders of them")  # fmt: skip
-    p.add_argument("--frames", type=_positive, metavar="N", help="only the first N of each (default: all)")
-    p.add_argument("--frames-mb", type=_positive, default=256, metavar="MB",
+    p.add_argument("--frames", type=at_least(1), metavar="N", help="only the first N of each (default: all)")
+    p.add_argument("--frames-mb", type=at_least(1), default=256, metavar="MB",
                    help="decoded frames that a process holds at most; cuts long sequences")  # fmt: skip
-    p.add_argument("--repeats", type=_positive, default=3, metavar="R", help="passes of each tracker")
-    p.add_argument("--loop-to", type=_positive, metavar="N", help="N updates a pass, forward and backward")
+    p.add_argument("--repeats", type=at_least(1), default=3, metavar="R", help="passes of each tracker")
+    p.add_argument("--loop-to", type=at_least(1), metavar="N", help="N updates a pass, forward and backward")
     p.add_argument("--stages", action="store_true", help="time by stage, of trackers that keep count")
     p.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="default: the last one")
     return p
@@ -288,13 +289,6 @@ def _open(folder: Path) -> Iterator[datasets.Sequence]:
     if not names:
         raise SourceError("holds no sequences in OTB layout", where=folder, fix="give folders with img/")
     yield from (loaders[name]() for name in names)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return value
 
 
 if __name__ == "__main__":

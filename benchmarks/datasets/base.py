@@ -52,7 +52,7 @@ class Sequence:
         truth = GroundTruth(self.truth.boxes[:frames], self.truth.valid[:frames])
         return replace(self, frames=self.frames[:frames], truth=truth)
 
-    def started(self, starts: int) -> list[Sequence]:
+    def segments(self, starts: int) -> list[Sequence]:
         """This sequence, and its ends from `starts` - 1 later frames on: "Deer@24" from the 25th frame.
 
         That is temporal robustness evaluation (Wu et al., Online object tracking: a benchmark, 2013).

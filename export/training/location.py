@@ -36,7 +36,7 @@ def location_loss(
     task: FilterTask,
     settings: FilterSettings,
     *,
-    sharpness: Tensor,
+    logit_scale: Tensor,
 ) -> Tensor:
     """How improbable one level's responses make the target's place, relative to knowing nothing (1).
 
@@ -46,7 +46,10 @@ def location_loss(
     where the target is, whatever else the patch shows.
 
     Args:
-        sharpness: scalar, the logarithm of what responses are multiplied with; trained as well.
+        template: maps (n, channels, rows, columns).
+        search: of the same shape.
+        task: where the n targets are.
+        logit_scale: scalar, the logarithm of what responses are multiplied with; trained as well.
 
     Returns:
         A scalar, the mean over the pairs.
@@ -60,7 +63,7 @@ def location_loss(
     place = torch.fft.irfft2(moved(spectra, task.shift_px / stride, rows, columns), s=(rows, columns))
     place = place.flatten(1).clamp_min(0)
     wanted = place / place.sum(1, keepdim=True)
-    found = functional.log_softmax(maps.flatten(1) * sharpness.exp(), 1)
+    found = functional.log_softmax(maps.flatten(1) * logit_scale.exp(), 1)
     loss: Tensor = -(wanted * found).sum(1).mean() / math.log(rows * columns)
     return loss
 
@@ -68,7 +71,16 @@ def location_loss(
 def located(
     level: str, template: Tensor, search: Tensor, task: FilterTask, settings: FilterSettings
 ) -> Tensor:
-    """Whether each response's peak is at the target, to 0.3 of the root of its area; bool (n,)."""
+    """Whether each response's peak is at the target, to 0.3 of the root of its area.
+
+    Args:
+        template: maps (n, channels, rows, columns).
+        search: of the same shape.
+        task: where the n targets are, in pixels.
+
+    Returns:
+        bool (n,).
+    """
     rows, columns = map_size(level, search, settings)
     fine = _finer(response_spectra(level, template, search, task, settings), rows, columns)
     best = fine.flatten(1).argmax(1)
@@ -83,7 +95,7 @@ def located(
 
 
 def _finer(spectra: Tensor, rows: int, columns: int) -> Tensor:
-    """Maps (n, rows * FINER, columns * FINER) of half spectra, by their Fourier series."""
+    """Maps (n, rows * FINER, columns * FINER) of half spectra (n, rows, columns // 2 + 1)."""
     height, width = rows * FINER, columns * FINER
     padded = spectra.new_zeros(len(spectra), height, width // 2 + 1)
     up, down = (rows + 1) // 2, rows // 2

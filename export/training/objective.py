@@ -16,7 +16,7 @@ from export.training.location import located, location_loss
 from export.training.start import normalise
 from export.training.targets import Targets, Teachers
 
-FIRST_SHARPNESS = 3.0  # of responses whose peaks are about a half and whose sidelobes are a tenth of that
+FIRST_LOGIT_SCALE = 3.0  # of responses whose peaks are about a half and whose sidelobes are a tenth of that
 
 
 class Objective(nn.Module):
@@ -38,9 +38,10 @@ class Objective(nn.Module):
             )
             for teacher in teachers.teachers
         )
-
         levels = config.loss.levels if "location" in config.loss.terms else ()
-        self.sharpness = nn.ParameterDict({x: nn.Parameter(torch.tensor(FIRST_SHARPNESS)) for x in levels})
+        self.logit_scale = nn.ParameterDict(
+            {x: nn.Parameter(torch.tensor(FIRST_LOGIT_SCALE)) for x in levels}
+        )
 
     def forward(self, batch: Pair, targets: Targets) -> dict[str, Tensor]:
         """Losses by term and level ("tracking high"), scalars, before weighting.
@@ -49,10 +50,15 @@ class Objective(nn.Module):
             batch: n pairs.
             targets: what the teachers say about them.
         """
-        terms = self.config.loss.terms
-        n = len(batch.template)
-        crops = torch.cat([batch.template, batch.search]).float()
-        maps = student_maps(self.model, crops)
+        return self.losses(batch, self.maps(batch), targets)
+
+    def maps(self, batch: Pair) -> Maps:
+        """The student's levels, (2 n, channels, rows, columns): n templates, then n search patches."""
+        return student_maps(self.model, torch.cat([batch.template, batch.search]).float())
+
+    def losses(self, batch: Pair, maps: Maps, targets: Targets) -> dict[str, Tensor]:
+        """As `forward`, of `maps` that are there already."""
+        terms, n = self.config.loss.terms, len(batch.template)
         losses = self.fidelity_losses(maps, targets) if "fidelity" in terms else {}
         task = FilterTask(batch.shift_px, batch.target_px)
         template = {level: x[:n] for level, x in maps.items()}
@@ -71,7 +77,7 @@ class Objective(nn.Module):
                     maps[level][n:],
                     task,
                     self.config.filter,
-                    sharpness=self.sharpness[level],
+                    logit_scale=self.logit_scale[level],
                 )
                 for level in self.config.loss.levels
             }
@@ -85,11 +91,10 @@ class Objective(nn.Module):
             }
         return losses
 
-    def located(self, batch: Pair) -> dict[str, Tensor]:
-        """The share of n pairs whose target is found, by level ("located high"), see `location.located`."""
-        n = len(batch.template)
-        maps = student_maps(self.model, torch.cat([batch.template, batch.search]).float())
-        task, levels = FilterTask(batch.shift_px, batch.target_px), self.config.loss.levels
+    def located(self, batch: Pair, maps: Maps) -> dict[str, Tensor]:
+        """The share of targets that are found, by level ("located high"), scalars; see `location.located`."""
+        n, task = len(batch.template), FilterTask(batch.shift_px, batch.target_px)
+        levels = self.config.loss.levels
         found = {x: located(x, maps[x][:n], maps[x][n:], task, self.config.filter) for x in levels}
         return {f"located {level}": hits.float().mean() for level, hits in found.items()}
 

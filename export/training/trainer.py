@@ -137,7 +137,9 @@ class Distillation:
         self.objective.model = self._kept()
         try:
             for pairs, targets in self.feed.validation():
-                for name, value in (self.objective(pairs, targets) | self.objective.located(pairs)).items():
+                maps = self.objective.maps(pairs)
+                found = self.objective.losses(pairs, maps, targets) | self.objective.located(pairs, maps)
+                for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(pairs.template)
                 count += len(pairs.template)
         finally:

@@ -251,11 +251,11 @@ def test_later_starts_are_at_frames_with_a_box(tmp_path: Path) -> None:
     boxes[[6, 8]] = np.nan
     truth = GroundTruth(boxes, np.isfinite(boxes).all(1))
     sequence = Sequence("Lost", "otb", tuple(tmp_path / f"{n}.png" for n in range(9)), truth, split="dev")
-    whole, later = sequence.started(3)  # 3 has no box, 5 has; after 7 there is none
+    whole, later = sequence.segments(3)  # 3 has no box, 5 has; after 7 there is none
     assert (whole is sequence, later.name, later.split) == (True, "Lost@5", "dev")
     assert (later.frames, later.first_box().x) == (sequence.frames[5:], 6)
     assert len(later.truth.boxes) == len(later.truth.valid) == 4
-    assert sequence.started(1) == [sequence]
+    assert sequence.segments(1) == [sequence]
 
 
 def test_the_shared_sequences_open(shared_data: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_target_is_found_where_it_is_and_costs_least_there(
     search = torch.roll(template, shift, (2, 3))
     stride = LEVEL_STRIDES[level]
     make = partial(task, n=2, target_px=(6.0 * stride, 6.0 * stride))
-    loss = partial(location_loss, level, template, search, settings=WHOLE_CELLS, sharpness=SHARP)
+    loss = partial(location_loss, level, template, search, settings=WHOLE_CELLS, logit_scale=SHARP)
     found = partial(located, level, template, search, settings=WHOLE_CELLS)
     right = make((shift[0] * stride, shift[1] * stride))
     near = make(((shift[0] + 1.5) * stride, shift[1] * stride))  # 0.3 of six cells is 1.8
@@ -43,7 +43,7 @@ def test_a_target_is_found_where_it_is_and_costs_least_there(
 
 def test_knowing_nothing_costs_one() -> None:
     template, search = maps(1, 3, 12, 12), torch.zeros(1, 3, 12, 12).double()
-    loss = location_loss("high", template, search, task((16.0, 0.0)), FilterSettings(), sharpness=SHARP)
+    loss = location_loss("high", template, search, task((16.0, 0.0)), FilterSettings(), logit_scale=SHARP)
     assert float(loss) == pytest.approx(1.0)
 
 
@@ -52,19 +52,19 @@ def test_wrong_certainty_costs_more_than_doubt() -> None:
     loss = partial(location_loss, "middle", template, template, settings=FilterSettings())
     right, wrong = task((0.0, 0.0)), task((64.0, 0.0))
     doubtful, sharp = (torch.tensor(math.log(v)).double() for v in (0.1, 12.0))
-    assert float(loss(task=right, sharpness=sharp)) < 0.9
-    assert 0.99 < float(loss(task=right, sharpness=doubtful)) < 1
-    assert 1 < float(loss(task=wrong, sharpness=doubtful)) < 1.01
-    assert float(loss(task=wrong, sharpness=sharp)) > 1.1
+    assert float(loss(task=right, logit_scale=sharp)) < 0.9
+    assert 0.99 < float(loss(task=right, logit_scale=doubtful)) < 1
+    assert 1 < float(loss(task=wrong, logit_scale=doubtful)) < 1.01
+    assert float(loss(task=wrong, logit_scale=sharp)) > 1.1
 
 
 @pytest.mark.parametrize("level", ["low", "high"])
 def test_gradients(level: str) -> None:
-    """Of features and sharpness, against finite differences."""
+    """Of features and logit_scale, against finite differences."""
     inputs = tuple(maps(2, 3, 8, 9, seed=s).add(0.1).requires_grad_() for s in (1, 2))
     about = task((9.0, -5.0), n=2)
 
-    def loss(template: Tensor, search: Tensor, sharpness: Tensor) -> Tensor:
-        return location_loss(level, template, search, about, FilterSettings(), sharpness=sharpness)
+    def loss(template: Tensor, search: Tensor, logit_scale: Tensor) -> Tensor:
+        return location_loss(level, template, search, about, FilterSettings(), logit_scale=logit_scale)
 
     assert torch.autograd.gradcheck(loss, (*inputs, SHARP.clone().requires_grad_()))
