@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from calibration.pictures import Picture
 from edge_runtime.errors import ConfigError, SourceError
@@ -165,8 +165,6 @@ class PairCrops(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        if get_worker_info() is not None and cv2.getNumThreads() > 1:
-            cv2.setNumThreads(1)  # one process for each core is faster, and its pool does not survive a fork
         rng = np.random.default_rng([self.seed, index])
         for _ in range(DRAWS):
             try:

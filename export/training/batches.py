@@ -32,16 +32,14 @@ def loaded(
     collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader[Any]:
     """Items with these indices in batches, still on the CPU."""
+    if workers:
+        # Before the fork: OpenCV's threads do not survive it, and stopping them in a worker waits forever.
+        cv2.setNumThreads(1)
     return DataLoader(
         data,
         batch,
         sampler=indices,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_one_thread,
         pin_memory=device.type == "cuda",
     )
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(1)
