@@ -44,10 +44,14 @@ def test_its_card_says_what_the_checkpoint_says() -> None:
     card = (folder / "cfvgg-x64.md").read_text()
     provenance = student.provenance
     assert f"{sum(p.numel() for p in student.model.parameters()):,} parameters" in card
-    assert f"{provenance['config']['steps']:,} steps" in card
-    assert f"{provenance['photos_trained_on']:,} photos" in card
-    losses = [provenance["validation_loss"][level] for level in ("low", "middle", "high")]
-    assert "low {:.3f}, middle {:.3f}, high {:.3f}".format(*losses) in card
+    config, data, log = provenance["config"], provenance["data"], provenance["log"]
+    run = config["run"]
+    assert f"{run['steps']:,} steps of {run['batch']} pairs of {config['pairs']['crop_px']} px" in card
+    assert f"seed {run['seed']}" in card
+    assert f"{data['videos trained on']} clips" in card
+    assert f"{data['photos trained on']:,} photos" in card
+    located = [log[f"validation located {level}"] for level in ("low", "middle", "high")]
+    assert "low {:.3f}, middle {:.3f}, high {:.3f}".format(*located) in card
     assert student.licence == "Apache-2.0"
 
 
