@@ -23,7 +23,7 @@ KCF_MODELS = {
 PRESET_MODELS = {
     "feco": ConfidenceModel(psr_half=7.8, slope=3.5, drop_slope=3.4),
     "eco-hc": ConfidenceModel(psr_half=6.9, slope=3.8, drop_slope=3.4),
-    "fdeepstrcf": ConfidenceModel(psr_half=6.2, slope=4.4, drop_slope=3.4),
+    "fdeepstrcf": ConfidenceModel(psr_half=6.4, slope=4.4, drop_slope=3.8),
     "strcf": ConfidenceModel(psr_half=7.9, slope=3.9, drop_slope=2.9),
 }
 
