@@ -34,4 +34,4 @@ $(OUT)/%/done:
 	touch $@
 
 # The first one asks the teacher, the others find its answers.
-$(filter $(OUT)/both%,$(ROWS:%=$(OUT)/%/done)): | $(OUT)/fidelity/done
+$(filter $(OUT)/both% $(OUT)/all/%,$(ROWS:%=$(OUT)/%/done)): | $(OUT)/fidelity/done

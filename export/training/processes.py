@@ -77,7 +77,6 @@ def joined() -> Iterator[Processes]:
     count = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    torch.backends.cudnn.benchmark = True  # crops have one size: searching for the fastest pays
     if count == 1:
         yield Processes(0, 1, device)
         return

@@ -50,8 +50,9 @@ def test_its_card_says_what_the_checkpoint_says() -> None:
     assert f"seed {run['seed']}" in card
     assert f"{data['videos trained on']} clips" in card
     assert f"{data['photos trained on']:,} photos" in card
-    located = [log[f"validation located {level}"] for level in ("low", "middle", "high")]
-    assert "low {:.3f}, middle {:.3f}, high {:.3f}".format(*located) in card
+    for figure in ("fidelity", "located"):
+        shown = [log[f"validation {figure} {level}"] for level in ("low", "middle", "high")]
+        assert "low {:.3f}, middle {:.3f}, high {:.3f}".format(*shown) in card
     assert student.licence == "Apache-2.0"
 
 
