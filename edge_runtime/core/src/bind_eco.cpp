@@ -88,7 +88,20 @@ void learn_first(EcoFilter& filter, const std::vector<MapsIn>& maps,
             "a projection is (channels in, channels out)");
     own.push_back(projections[i].data());
   }
-  filter.learn_first(views(filter, maps), own, down, across);
+  const std::vector<Maps> checked = views(filter, maps);
+  nb::gil_scoped_release release;  // others may run meanwhile: a tracker that this one will succeed
+  filter.learn_first(checked, own, down, across);
+}
+
+void series(EcoFilter& filter, const std::vector<MapsIn>& maps) {
+  const std::vector<Maps> checked = views(filter, maps);
+  nb::gil_scoped_release release;
+  filter.series(checked);
+}
+
+Found locate(EcoFilter& filter, int newton_iterations, int exclude_cells) {
+  nb::gil_scoped_release release;
+  return filter.locate(newton_iterations, exclude_cells);
 }
 
 // A grid's series as (size, columns, channels, 2).
@@ -107,19 +120,20 @@ void copy_out(const EcoFilter& filter, const float* from, int grid, FloatOut<4> 
 }  // namespace
 
 void bind_eco(nb::module_& m) {
+  using Unlocked = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<EcoFilter>(m, "EcoFilter")
       .def("__init__",
            [](EcoFilter* self, const Grids& grids, const Blocks& blocks, FloatIn<2> kernel,
               const Numbers& numbers) { new (self) EcoFilter(make(grids, blocks, kernel, numbers)); })
       .def("learn_first", &learn_first)
-      .def("series", [](EcoFilter& self, const std::vector<MapsIn>& maps) { self.series(views(self, maps)); })
+      .def("series", &series)
       .def("locate",
            [](EcoFilter& self, int newton_iterations, int exclude_cells) {
-             const Found found = self.locate(newton_iterations, exclude_cells);
+             const Found found = locate(self, newton_iterations, exclude_cells);
              return std::make_tuple(found.down, found.across, found.psr);
            })
-      .def("remember", &EcoFilter::remember)
-      .def("train", &EcoFilter::train)
+      .def("remember", &EcoFilter::remember, Unlocked())
+      .def("train", &EcoFilter::train, Unlocked())
       .def("copy_sample",
            [](EcoFilter& self, int grid, FloatOut<4> out) {
              copy_out(self, self.sample().data() + self.start(grid), grid, out);

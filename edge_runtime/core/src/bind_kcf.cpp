@@ -19,6 +19,11 @@ const float* checked(const KcfCore& core, const FloatIn<3>& maps) {
   return maps.data();
 }
 
+KcfCore::Found detect(KcfCore& core, const float* maps) {
+  nb::gil_scoped_release release;
+  return core.detect(maps);
+}
+
 void make(KcfCore* self, FloatIn<2> window, FloatIn<2> label, int channels, float ridge, float sigma,
           int exclude_cells) {
   const std::size_t n = window.shape(0);
@@ -37,12 +42,17 @@ void bind_kcf(nb::module_& m) {
       .def("__init__", &make, nb::arg("window").noconvert(), nb::arg("label").noconvert(), nb::kw_only(),
            nb::arg("channels"), nb::arg("ridge"), nb::arg("sigma"), nb::arg("exclude_cells"))
       .def(
-          "start", [](KcfCore& core, FloatIn<3> maps) { core.start(checked(core, maps)); },
+          "start",
+          [](KcfCore& core, FloatIn<3> maps) {
+            const float* data = checked(core, maps);
+            nb::gil_scoped_release release;  // others may run meanwhile: a tracker that this one will succeed
+            core.start(data);
+          },
           nb::arg("maps").noconvert())
       .def(
           "detect",
           [](KcfCore& core, FloatIn<3> maps) {
-            const KcfCore::Found found = core.detect(checked(core, maps));
+            const KcfCore::Found found = detect(core, checked(core, maps));
             return std::make_tuple(found.down, found.right, found.psr);
           },
           nb::arg("maps").noconvert())
@@ -51,6 +61,7 @@ void bind_kcf(nb::module_& m) {
           [](KcfCore& core, float down, float right, float rate) {
             require(std::isfinite(down) && std::isfinite(right) && rate >= 0 && rate <= 1,
                     "a displacement is finite, a rate from 0 to 1");
+            nb::gil_scoped_release release;
             core.learn(down, right, rate);
           },
           nb::arg("down"), nb::arg("right"), nb::arg("rate"))
