@@ -45,14 +45,17 @@ class FeatureExtractor(Protocol):
 class NetworkFeatures:
     """A bundle's network in one dtype; one interpreter per set of levels, batch and input size.
 
+    Args:
+        model: the flatbuffer, if it is not the bundle's own: one with other weights.
+
     Raises:
         BundleError: the bundle has no model of that dtype.
         InterpreterError: no runtime, or it refuses the model.
     """
 
-    def __init__(self, bundle: Bundle, dtype: str) -> None:
+    def __init__(self, bundle: Bundle, dtype: str, model: bytes | None = None) -> None:
         self.bundle, self.dtype = bundle, dtype
-        self._model = bundle.model(dtype)
+        self._model = model or bundle.model(dtype)
         info = bundle.manifest.models[dtype]
         self._preprocess = Preprocessor(bundle.manifest.preprocessing, bundle.mean_image, info.input)
         self._cuts: dict[tuple[int, ...], bytes] = {}

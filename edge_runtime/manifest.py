@@ -83,11 +83,17 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class CalibrationInfo:
-    """The pictures that set the int8 ranges."""
+    """The pictures that set the int8 ranges.
+
+    Attributes:
+        input_means: per convolution ("conv1"), what each of its input channels was on average, which other
+            weights need to be quantised as the exporter does.
+    """
 
     source: str
     count: int
     sha256: str
+    input_means: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

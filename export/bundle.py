@@ -37,7 +37,7 @@ from export.card import model_card
 from export.checkpoints import Student
 from export.onnx_graph import folded, to_onnx
 from export.student import LEVELS, level_infos
-from export.tflite_writer import write_tflite
+from export.tflite_writer import input_means, write_tflite
 from export.verify import compare, fingerprint_of, preprocessing_of
 
 log = logging.getLogger(__name__)
@@ -71,16 +71,17 @@ def export_bundle(
     network = folded(student)
     log.info("torch -> ONNX")
     model = to_onnx(network)
-    files = {MODEL_FILES["float32"]: write_tflite(model)}
+    files, means = {MODEL_FILES["float32"]: write_tflite(model)}, dict[str, tuple[float, ...]]()
     if settings.int8:
         log.info("calibrating int8 with %d crops: %s", len(crops.calibration.crops), crops.source)
         ranges = calibrated_ranges(model, student, crops.calibration.crops)
         files[MODEL_FILES["int8"]] = write_tflite(model, ranges)
+        means = input_means(model, ranges)
     files[ONNX_FILE] = model.SerializeToString()
     with folder_atomic(out) as staging:
         for file, data in files.items():
             (staging / file).write_bytes(data)
-        folder = _Folder(staging, student, name, settings, crops)
+        folder = _Folder(staging, student, name, settings, crops, means)
         reports = folder.check()
         manifest = folder.describe(reports)
         folder.write_texts(manifest, reports)
@@ -112,6 +113,7 @@ class _Folder:
     name: str
     settings: ExportSettings
     crops: CropSets
+    input_means: dict[str, tuple[float, ...]]
 
     @property
     def tflite(self) -> dict[str, Path]:
@@ -131,7 +133,7 @@ class _Folder:
     def describe(self, reports: dict[str, list[LevelReport]]) -> Manifest:
         """The manifest of the models that were written."""
         network, source = self.student.model, self.crops.calibration
-        calibration = CalibrationInfo(self.crops.source, len(source.crops), source.sha256)
+        calibration = CalibrationInfo(self.crops.source, len(source.crops), source.sha256, self.input_means)
         return Manifest(
             name=self.name,
             source=self.student.source,

@@ -13,8 +13,10 @@ import onnx
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, Padding
 
 from calibration.ranges import Range
+from edge_runtime.model_weights import SUFFIX as WEIGHT_SUFFIX
+from edge_runtime.quantise import quantise_convolution
 from export.onnx_graph import Graph, Node, fused, read_graph
-from export.quantise import Affine, quantise_convolution, quantised_graph
+from export.quantise import Affine, quantised_graph
 from export.tflite_builder import Shape, TfliteBuilder
 
 DEFAULT_INPUT_SHAPE: Shape = (1, 224, 224, 3)
@@ -41,6 +43,17 @@ def write_tflite(model: onnx.ModelProto, ranges: Mapping[str, Range] | None = No
     if ranges is None:
         return _Writer(graph, {}, {}).write()
     return _Writer(*quantised_graph(graph, ranges), ranges).write()
+
+
+def input_means(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, tuple[float, ...]]:
+    """What the int8 writer takes as the mean of each convolution's input channels, by its name ("conv1")."""
+    nodes = [node for node in fused(read_graph(model)).nodes if node.op == "Conv"]
+    means = {node.inputs[1]: ranges[node.inputs[0]].channel_means for node in nodes}
+    return {
+        name.removesuffix(WEIGHT_SUFFIX): tuple(value.tolist())
+        for name, value in means.items()
+        if name.endswith(WEIGHT_SUFFIX)
+    }
 
 
 class _Writer:

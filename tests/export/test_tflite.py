@@ -14,8 +14,9 @@ from calibration.ranges import Range, onnx_session
 from calibration.report import decibels, measure
 from edge_runtime.interpreter import Interpreter, dequantise
 from edge_runtime.model_cut import cut
+from edge_runtime.quantise import quantise_convolution
 from export.onnx_graph import folded, fused, read_graph
-from export.quantise import affine_for_range, quantise_convolution
+from export.quantise import affine_for_range
 from export.student import LEVELS
 from export.tflite_writer import write_tflite
 from export.verify import tflite_features, to_nchw, to_nhwc, torch_features
