@@ -8,6 +8,7 @@ Commands import what they need when they run, so that `--help` answers at once e
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def run(
     bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
+    adapt: Annotated[str | None, typer.Option(help="To the target: off, background or blocking.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
     ] = None,
@@ -74,6 +76,7 @@ def run(
         "model.bundle": bundle,
         "model.dtype": dtype,
         "tracker.preset": preset,
+        "adapt.mode": adapt,
         "target.box": _numbers(box),
         "target.frame": box_frame,
         "output.tracks": tracks,
@@ -149,19 +152,23 @@ def main() -> None:
     # One core: libraries that are loaded after this start no threads of their own.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(variable, "1")
+    logging.basicConfig(format="cfvgg-edge: %(message)s")
+    logging.getLogger("edge_runtime").setLevel(logging.INFO)
     run_app(app, "cfvgg-edge")
 
 
 def _run(config: Config) -> int:
+    from edge_runtime.adaptation.tracker import AdaptiveTracker, tracker_for
     from edge_runtime.features import configured_features
     from edge_runtime.runner import Run, StopSignals
     from edge_runtime.sources import open_source
-    from edge_runtime.trackers import make_tracker
 
-    with StopSignals() as stop, open_source(config.source.uri) as source:
+    with StopSignals() as stop, open_source(config.source.uri) as source, contextlib.ExitStack() as ending:
         tracking = Run(config, source)
         features = configured_features(config)
-        tracker = make_tracker(config, features)
+        tracker = tracker_for(config, features)
+        if isinstance(tracker, AdaptiveTracker):
+            ending.callback(tracker.close)
         with _progress() as progress:
             summary = tracking(tracker, _identity(config, features), stop, progress)
     typer.echo(summary.text(), err=config.output.tracks == "-")

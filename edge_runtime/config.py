@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
@@ -112,6 +113,7 @@ class Config:
     source: SourceConfig = field(default_factory=SourceConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

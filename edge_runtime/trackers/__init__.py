@@ -40,13 +40,14 @@ def make_tracker(config: Config, extractor: FeatureExtractor | None) -> Tracker:
 
 
 def build_tracker(config: Config) -> Tracker:
-    """The tracker that `config.tracker` asks for, on the bundle of `config.model` if that names one.
+    """The tracker that `config.tracker` and `config.adapt` ask for, on the bundle of `config.model`, if any.
 
     Raises:
         ConfigError: see `make_tracker`.
         BundleError: the bundle is missing, damaged, or has no model of that dtype.
         InterpreterError: no TFLite runtime is installed, or it refuses the model.
     """
+    from edge_runtime.adaptation.tracker import tracker_for  # noqa: PLC0415
     from edge_runtime.features import configured_features  # noqa: PLC0415
 
-    return make_tracker(config, configured_features(config))
+    return tracker_for(config, configured_features(config))

@@ -22,7 +22,8 @@ class CorrelationTracker(abc.ABC):
     """A `Tracker`: locate, judge, learn.
 
     A subclass keeps `centre` (row, column, of pixel centres) and `scale` (frame pixels per pixel of the
-    sample) up to date; the target's size is `base_px * scale`.
+    sample) up to date; the target's size is `base_px * scale`. `learned` tells whether the last `update`
+    learned its frame.
 
     Args:
         confidence: when a target counts as uncertain and lost.
@@ -33,6 +34,7 @@ class CorrelationTracker(abc.ABC):
         self._confidence_config, self.confidence_model = confidence, model
         self._times = StageTimes()
         self._started = False
+        self.learned = False
 
     @property
     def stage_ms(self) -> dict[str, float]:
@@ -68,13 +70,28 @@ class CorrelationTracker(abc.ABC):
         if score < self._confidence_config.stay_below:
             self.centre = centre_before
         self._keep_inside()
+        self.learned = False
         if not self._states.may_learn:
             self.scale = scale_before  # a target that is not there does not tell its size
         elif self._visible_share() >= self._confidence_config.learn_visible_share:
             self._usual_psr.add(psr)
             self._learn(frame)
+            self.learned = True
         latency_ms = (time.perf_counter() - start_s) * 1e3
         return TrackResult(self._box(), score, psr, state, latency_ms)
+
+    def relearn(self, image: Frame, centre: tuple[float, float], scale: float) -> None:
+        """Learn a frame in which it is known where the target is, as `update` would have."""
+        frame = self._view(image)
+        self.centre, self.scale = centre, scale
+        psr = self._locate(frame)
+        self.centre, self.scale = centre, scale
+        self._usual_psr.add(psr)
+        self._learn(frame)
+
+    def succeed(self, other: CorrelationTracker) -> None:
+        """Go on where `other` is, which tracks the same target with other features."""
+        self.centre, self.scale, self._states = other.centre, other.scale, other._states
 
     # What a tracker is made of. Frames are (rows, columns, 3) uint8 BGR, or (rows, columns, 1) if grey.
 

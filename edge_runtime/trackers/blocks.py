@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.colour import colour_names, grey
 from edge_runtime.trackers.hog import CHANNELS as HOG_CHANNELS
 from edge_runtime.trackers.hog import hog
+from edge_runtime.trackers.presets import FAMILIES
 from edge_runtime.trackers.sampling import patch_of_size, round_half_up
 from edge_runtime.types import FloatArray, Frame
+
+if TYPE_CHECKING:
+    from edge_runtime.config import TrackerConfig
 
 HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
 CNN_PREFIX = "cnn:"
@@ -51,6 +55,13 @@ class BlockSpec:
     def level(self) -> str | None:
         """The network's level, or None for hand-crafted features."""
         return self.name.removeprefix(CNN_PREFIX) if self.name.startswith(CNN_PREFIX) else None
+
+
+def network_levels(config: TrackerConfig) -> tuple[str, ...]:
+    """The network's levels that the configured tracker takes."""
+    family = FAMILIES[config.preset]
+    names = (config.kcf.feature,) if family == "kcf" else getattr(config, family).features
+    return tuple(name.removeprefix(CNN_PREFIX) for name in names if name.startswith(CNN_PREFIX))
 
 
 def block_specs(
