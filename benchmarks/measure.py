@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.datasets.base import Sequence
 from benchmarks.variants import Variant, build_tracker
+from edge_runtime.adaptation.tracker import AdaptiveTracker
 from edge_runtime.evaluation import FloatRows
 from edge_runtime.interpreter import find_runtime
 from edge_runtime.sources.folder import read_picture
@@ -33,17 +34,24 @@ FIRST = " first{}"  # ends the label of a variant that saw only so many frames
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One sequence with one variant, and the revision of the code that runs."""
+    """One sequence with one variant, and the revision of the code that runs.
+
+    Attributes:
+        frames_limit: only so many frames; 0: all.
+        pace_hz: rate at which frames come, as from a camera; 0: as fast as they are tracked.
+    """
 
     variant: Variant
     sequence: Sequence
     revision: str
-    frames_limit: int = 0  # 0: all
+    frames_limit: int = 0
+    pace_hz: float = 0.0
 
     @property
     def label(self) -> str:
-        """What tables and files call the variant; parts of sequences are kept apart from whole ones."""
-        return self.variant.label + (FIRST.format(self.frames_limit) if self.frames_limit else "")
+        """What tables and files call the variant; parts of sequences are kept apart, and paces."""
+        pace = f" {self.pace_hz:g}Hz" if self.pace_hz else ""
+        return self.variant.label + pace + (FIRST.format(self.frames_limit) if self.frames_limit else "")
 
     def key(self) -> dict[str, Any]:
         """What makes two results the same measurement."""
@@ -80,7 +88,10 @@ def measure(task: Task, build: Callable[[Variant], Tracker] = build_tracker) -> 
         CfvggError: the network, the settings, a picture or the first box is not good.
     """
     cv2.setNumThreads(1)
-    track = run_tracker(build(task.variant), task.sequence)
+    tracker = build(task.variant)
+    track = run_tracker(tracker, task.sequence, task.pace_hz)
+    if isinstance(tracker, AdaptiveTracker):
+        tracker.close()
     return track, task.key() | {
         "model_sha256": task.variant.model_sha256,
         "backend": backend(task.variant),
@@ -94,15 +105,18 @@ def measure(task: Task, build: Callable[[Variant], Tracker] = build_tracker) -> 
     }
 
 
-def run_tracker(tracker: Tracker, sequence: Sequence) -> Track:
-    """One pass. Pictures are decoded outside of the time that counts."""
+def run_tracker(tracker: Tracker, sequence: Sequence, pace_hz: float = 0.0) -> Track:
+    """One pass. Pictures are decoded outside of the time that counts; for `pace_hz` see `Task`."""
     frames = map(read_picture, sequence.frames)
     first, states = next(frames), Counter[str]()
     box = sequence.first_box()
     start_s = time.perf_counter()
     tracker.init(first, box)
     times_ms, boxes = [1e3 * (time.perf_counter() - start_s)], [tuple(box)]
-    for image in frames:
+    first_s = start_s
+    for number, image in enumerate(frames, 1):
+        if pace_hz:
+            time.sleep(max(0.0, first_s + number / pace_hz - time.perf_counter()))
         start_s = time.perf_counter()
         result = tracker.update(image)
         times_ms.append(1e3 * (time.perf_counter() - start_s))

@@ -74,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--frames", type=at_least(2), default=0, metavar="N", help="only the first N of each")
     p.add_argument("--starts", type=at_least(1), default=1, metavar="N",
                    help="start each at N evenly spaced frames: less chance in the mean")  # fmt: skip
+    p.add_argument("--pace", type=float, default=0.0, metavar="HZ",
+                   help="frames come at this rate, as to adapt in the background (default: any)")  # fmt: skip
     p.add_argument("--presets", nargs="+", help="trackers (default: fkcf; with --score-only all kept ones)")
     p.add_argument("--bundle", action="append", default=[], metavar="NAME=[torch:]PATH",
                    help="a bundle, or weights to run in torch; may be repeated")  # fmt: skip
@@ -135,7 +137,11 @@ def make_tasks(args: argparse.Namespace, sequences: list[datasets.Sequence]) -> 
         settings=[parse_settings(text) for text in args.config],
     )
     revision = git_revision()
-    return [Task(variant, sequence, revision, args.frames) for variant in variants for sequence in sequences]
+    return [
+        Task(variant, sequence, revision, args.frames, args.pace)
+        for variant in variants
+        for sequence in sequences
+    ]
 
 
 def kept_labels(args: argparse.Namespace, sequences: list[datasets.Sequence], store: Store) -> list[str]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_runtime.adaptation.tracker import tracker_for
 from edge_runtime.bundle import Bundle
 from edge_runtime.config import Config, load_config
 from edge_runtime.errors import BundleError, ConfigError, WeightsError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from edge_runtime.manifest import MANIFEST_FILE, Manifest
-from edge_runtime.trackers import make_tracker
-from edge_runtime.trackers.presets import FAMILIES
+from edge_runtime.trackers.blocks import network_levels
 from edge_runtime.types import Tracker
 
 # Where `--levels` goes, and how it stands there, for the presets that take one level.
@@ -62,7 +62,7 @@ class Variant:
         dtype: of the network's model; empty without a network.
         level: the feature level of presets that take one; empty leaves it to the settings.
         model_sha256: of the model file that runs; empty without a network.
-        config_sha256: of every tracker setting.
+        config_sha256: of every setting of the tracker and of adaptation.
     """
 
     preset: str
@@ -112,7 +112,7 @@ def build_tracker(variant: Variant) -> Tracker:
         extractor = torch_features(network.path)
     elif network is not None:
         extractor = NetworkFeatures(Bundle.open(network.path), variant.dtype)
-    return make_tracker(variant.config(), extractor)
+    return tracker_for(variant.config(), extractor)
 
 
 def torch_features(path: Path) -> FeatureExtractor:
@@ -158,17 +158,18 @@ def make_variants(
             if needs and not models:
                 raise ConfigError(f"{preset} needs a network", fix="give one with --bundle NAME=PATH")
             for network, dtype, sha256 in models if needs else [(None, "", "")]:
-                tracker = dataclasses.asdict(_load(preset, level, dtype, setting).tracker)
-                digest = _sha256(json.dumps(tracker, sort_keys=True).encode())
+                config = _load(preset, level, dtype, setting)
+                found = dataclasses.asdict(config.tracker)
+                if config.adapt.mode != "off":  # else it changes nothing
+                    found["adapt"] = dataclasses.asdict(config.adapt)
+                digest = _sha256(json.dumps(found, sort_keys=True).encode())
                 variants.append(Variant(preset, network, dtype, level, setting, sha256, digest))
     return variants
 
 
 def needs_network(config: Config) -> bool:
     """Whether a feature of the tracker comes from a CNN; without one, bundles and dtypes do not matter."""
-    family = FAMILIES[config.tracker.preset]
-    names = (config.tracker.kcf.feature,) if family == "kcf" else getattr(config.tracker, family).features
-    return any(name.startswith("cnn:") for name in names)
+    return bool(network_levels(config.tracker))
 
 
 def parse_network(text: str) -> Network:
