@@ -42,7 +42,7 @@ class Request:
     bundle: Bundle
     dtype: str
     config: AdaptConfig
-    levels: tuple[str, ...] = ("conv3", "high")
+    levels: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ GAIN, OFFSET = 0.3, 20.0  # of the light, up or down
 SHIFT = 0.6  # of a positive crop, in target sides, either way along both axes
 LEAST_ROOM = 0.25  # a negative crop is no use where less than this share of it lies in the frame
 NEGATIVE_DRAWS = 16
-# A target further from the middle than this share of the crop is under the window's edge, not to be found.
-FOUND_WITHIN = 0.35
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class CropSet:
         template: uint8 BGR (crop_px, crop_px, 3), the target's centre in the middle.
         patches: uint8 BGR (n, crop_px, crop_px, 3), positive ones first.
         shifts_px: float64 (n, 2), rows and columns that the target lies below and right of the middle.
-        present: bool (n,), whether it lies near enough to be found.
+        present: bool (n,), whether the patch shows it; the others show nothing of it.
         target_px: rows and columns of the target in a crop.
     """
 
@@ -48,7 +46,7 @@ def cut_crops(
     *,
     positives: int,
     negatives: int,
-    padding: float,
+    search_scale: float,
     crop_px: int,
     rng: np.random.Generator,
 ) -> CropSet:
@@ -57,10 +55,10 @@ def cut_crops(
     Args:
         frame: uint8 BGR (rows, columns, 3).
         box: the target.
-        padding: side of a crop over the root of the target's area.
+        search_scale: side of a crop over the root of the target's area.
     """
     target = math.sqrt(box.w * box.h)
-    side_px, scale = padding * target, crop_px / (padding * target)
+    side_px, scale = search_scale * target, crop_px / (search_scale * target)
     found = [_positive(frame, box, side_px, crop_px, rng) for _ in range(positives)]
     places = _places_beside(frame.shape, box, side_px, negatives, rng)
     for row, column in places:
@@ -72,7 +70,7 @@ def cut_crops(
         _cut(frame, box.centre, side_px, crop_px),
         np.stack(patches),
         shifts_px,
-        (np.abs(shifts_px) <= FOUND_WITHIN * crop_px).all(1),
+        np.arange(len(patches)) < positives,
         (box.h * scale, box.w * scale),
     )
 
@@ -100,7 +98,7 @@ def _positive(
 def _places_beside(
     frame_shape: tuple[int, ...], box: Box, side_px: float, count: int, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Centres of crops whose middle does not overlap the target, and that show enough of the frame."""
+    """Centres (row, column) of crops that do not overlap the target, and that show enough of the frame."""
     rows, columns = frame_shape[:2]
     size = np.array([box.h, box.w])
     reach = np.minimum(side_px + size, [rows, columns])  # not further than things that could come near
@@ -111,7 +109,7 @@ def _places_beside(
         place = np.array(box.centre) + rng.uniform(-reach, reach)
         low, high = np.maximum(place - side_px / 2, 0), np.minimum(place + side_px / 2, [rows, columns])
         inside = np.clip(high - low, 0, None).prod() / side_px**2
-        beside = (np.abs(place - box.centre) >= size).any()
+        beside = (np.abs(place - box.centre) >= (side_px + size) / 2).any()
         if beside and inside >= LEAST_ROOM and 0 <= place[0] < rows and 0 <= place[1] < columns:
             found.append((float(place[0]), float(place[1])))
     return found

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.trackers.fourier import hann_window
 from edge_runtime.types import FloatArray
 
 EPSILON = 1e-12
@@ -45,18 +46,18 @@ class Crops:
             search patch, in pixels of the patches.
         present: bool (n,), whether the target is there at all; where not, no response is wanted (eq. 10).
         target_px: rows and columns of the target in the template.
-        background: weight of a patch without the target, beside 1 for one with it.
+        negative_weight: weight of a patch without the target, beside 1 for one with it.
     """
 
     shifts_px: NDArray[np.float64]
     present: NDArray[np.bool_]
     target_px: tuple[float, float]
-    background: float = 1.0
+    negative_weight: float = 1.0
 
     @property
     def shares(self) -> Floats:
         """Of the patches in the loss, (n,)."""
-        weights = np.where(self.present, 1.0, self.background)
+        weights = np.where(self.present, 1.0, self.negative_weight)
         shares: Floats = weights / max(weights.sum(), 1e-12)
         return shares
 
@@ -173,12 +174,6 @@ def half_weights(columns: int) -> Floats:
     return weights
 
 
-def hann(cells: int) -> FloatArray:
-    """A Hann window whose ends are not zero, so that all cells count."""
-    window: FloatArray = np.hanning(cells + 2)[1:-1].astype(np.float32)
-    return window
-
-
 def _filter(
     x: _Prepared, target_px: tuple[float, float], stride: int, settings: FilterSettings
 ) -> tuple[Floats, Floats, Floats]:
@@ -198,7 +193,7 @@ def _series(sigma: float, frequencies: Floats) -> Floats:
 
 def _prepare(maps: FloatArray) -> _Prepared:
     rows, columns = maps.shape[1:3]
-    window = (hann(rows)[:, None] * hann(columns))[..., None]
+    window = hann_window(rows, columns)[..., None]
     factor = 1 / np.sqrt(np.square(maps).mean((1, 2, 3), keepdims=True) + EPSILON)
     spectra = np.fft.rfft2(maps * factor * window, axes=(1, 2))
     return _Prepared(spectra, maps, factor, window)

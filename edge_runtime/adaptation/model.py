@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge_runtime.adaptation.layers import Normalisation
+from edge_runtime.adaptation.layers import Convolution, Normalisation
 from edge_runtime.adaptation.network import AT_A_TIME, LEVEL_OF, AdaptedPart
 from edge_runtime.adaptation.settings import AdaptedLayers
 from edge_runtime.bundle import Bundle
@@ -15,11 +15,12 @@ from edge_runtime.features import NetworkFeatures
 from edge_runtime.model_weights import Weights, read_norms, read_weights, with_weights
 from edge_runtime.types import FloatArray, Frame
 
-# The level that it starts from (None: the picture), the convolution after that, the first that changes.
-PARTS: dict[str, tuple[str | None, str, str]] = {
-    "conv5": ("conv3", "conv4", "conv5"),
-    "conv3-conv5": ("middle", "conv3", "conv3"),
-    "all": (None, "conv1", "conv1"),
+# The level that it starts from (None: the picture), the first convolution that changes. Between conv3's level
+# and conv5 there is conv4, whose maps no model gives.
+PARTS: dict[str, tuple[str | None, str]] = {
+    "conv5": ("conv3", "conv5"),
+    "conv3-conv5": ("middle", "conv3"),
+    "all": (None, "conv1"),
 }
 
 
@@ -40,12 +41,10 @@ class AdaptableNetwork:
         BundleError: the bundle has no such model, or it is damaged.
     """
 
-    def __init__(
-        self, bundle: Bundle, dtype: str, layers: AdaptedLayers, levels: tuple[str, ...] = ("conv3", "high")
-    ) -> None:
+    def __init__(self, bundle: Bundle, dtype: str, layers: AdaptedLayers, levels: tuple[str, ...]) -> None:
         manifest = bundle.manifest
         self._bundle, self._dtype = bundle, dtype
-        self._level, self._first, self._trained = PARTS[layers]
+        self._level, self._first = PARTS[layers]
         self.levels = changed_levels(layers, levels)
         if not self.levels:
             raise ConfigError(
@@ -62,6 +61,7 @@ class AdaptableNetwork:
             name.replace("norm", "conv"): Normalisation(norm.weight[:, 0, 0], norm.bias)
             for name, norm in read_norms(model).items()
         }
+        self._conv4 = Convolution(self._weights["conv4"].weight, self._weights["conv4"].bias)
         self._features = NetworkFeatures(bundle, dtype) if self._level else None
         self._mean = np.zeros(3, np.float32)
         if self._level is None:
@@ -72,7 +72,7 @@ class AdaptableNetwork:
     def part(self) -> AdaptedPart:
         """The part that changes, with the weights as they were exported."""
         last = next(name for name, level in LEVEL_OF.items() if level == self.levels[-1])
-        return AdaptedPart(self._weights, self._norms, self._first, self._trained, last)
+        return AdaptedPart(self._weights, self._norms, self._first, last)
 
     def before(self, patches: Frame) -> FloatArray:
         """What goes into it, (n, rows, columns, channels), for BGR uint8 patches (n, rows, columns, 3)."""
@@ -84,7 +84,8 @@ class AdaptableNetwork:
             extract(patches[start : start + AT_A_TIME], level)[0]
             for start in range(0, len(patches), AT_A_TIME)
         ]
-        return np.concatenate(parts)
+        maps = np.concatenate(parts)
+        return self._conv4.forward(maps) if self._first == "conv5" else maps
 
     def patched(self, weights: Mapping[str, Weights]) -> bytes:
         """The model's flatbuffer with other weights of some convolutions; the file stays as it is."""
@@ -99,7 +100,7 @@ class AdaptableNetwork:
 def changed_levels(layers: AdaptedLayers, levels: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the levels that change when the layers do, the deepest last."""
     convolutions = list(LEVEL_OF)
-    found = [n for n in convolutions if LEVEL_OF[n] in levels and n >= PARTS[layers][2]]
+    found = [n for n in convolutions if LEVEL_OF[n] in levels and n >= PARTS[layers][1]]
     return tuple(LEVEL_OF[name] for name in found)
 
 

@@ -43,8 +43,7 @@ class AdaptedPart:
     Args:
         weights: of all convolutions by name, see `model_weights.read_weights`.
         norms: of those that are followed by a normalisation, by the convolution's name.
-        first: name of the first one that is computed.
-        trained: name of the first one that changes; `first` if it is not given.
+        first: name of the first one.
         last: name of the last one.
     """
 
@@ -53,12 +52,11 @@ class AdaptedPart:
         weights: Mapping[str, Weights],
         norms: Mapping[str, Normalisation],
         first: str,
-        trained: str = "",
         last: str = "conv5",
     ) -> None:
         self._norms = norms
         names = CONVOLUTIONS[: CONVOLUTIONS.index(last) + 1]
-        self.names, self.trained = names[names.index(first) :], names[names.index(trained or first) :]
+        self.names = names[names.index(first) :]
         self.layers = {
             name: Convolution(
                 weights[name].weight, weights[name].bias, STRIDES.get(name, 1), PADS.get(name, 1)
@@ -69,12 +67,12 @@ class AdaptedPart:
     @property
     def levels(self) -> tuple[str, ...]:
         """Levels that depend on what is adapted."""
-        return tuple(LEVEL_OF[name] for name in self.trained if name in LEVEL_OF)
+        return tuple(LEVEL_OF[name] for name in self.names if name in LEVEL_OF)
 
     @property
     def weights(self) -> dict[str, Weights]:
         """Of the adapted convolutions."""
-        return {name: Weights(self.layers[name].weight, self.layers[name].bias) for name in self.trained}
+        return {name: Weights(self.layers[name].weight, self.layers[name].bias) for name in self.names}
 
     def set_weights(self, weights: Mapping[str, Weights]) -> None:
         """Replace them, by name."""
@@ -127,7 +125,7 @@ class AdaptedPart:
             before = before_relu(step.y, gradient)
             layer = self.layers[step.name]
             found[step.name] = Weights(*layer.gradients(step.x, before))
-            if step.name == self.trained[0]:
+            if step.name == self.names[0]:
                 break
             gradient = layer.backward(before, step.x.shape)
             if step.before_pool is not None:

@@ -31,7 +31,7 @@ class Objective:
         filter: of the correlation loss.
     """
 
-    levels: tuple[str, ...] = ("conv3", "high")
+    levels: tuple[str, ...]
     fidelity: float = 1.0
     filter: FilterSettings = field(default_factory=FilterSettings)
 

@@ -22,10 +22,10 @@ class AdaptConfig:
         positives, negatives: crops in each iteration.
         learning_rate: change of a layer's weights per iteration, relative to their norm.
         momentum: of the descent.
-        background: weight of the crops without the target, beside 1 for those with it.
-        fidelity: weight of staying near the network as it was, beside 1 for tracking.
-        decay: weight of the squares of the weights themselves, gamma of eq. 11.
-        padding: side of a crop over the root of the target's area.
+        negative_weight: weight of the crops without the target, beside 1 for those with it.
+        fidelity_weight: weight of staying near the network as it was, beside 1 for tracking.
+        weight_decay: weight of the squares of the weights themselves, gamma of eq. 11.
+        search_scale: side of a crop over the root of the target's area.
         crop_px: side of a crop that the network sees.
         seed: of the crops.
         nice: priority of the process that adapts, 0 (as the tracker's) to 19 (the lowest).
@@ -40,10 +40,10 @@ class AdaptConfig:
     negatives: int = 16
     learning_rate: float = 0.01
     momentum: float = 0.9
-    background: float = 1.0
-    fidelity: float = 1.0
-    decay: float = 0.00001
-    padding: float = 4.5
+    negative_weight: float = 1.0
+    fidelity_weight: float = 1.0
+    weight_decay: float = 0.00001
+    search_scale: float = 4.5
     crop_px: int = 160
     seed: int = 0
     nice: int = 10
@@ -57,10 +57,10 @@ class AdaptConfig:
             "negatives": (0 <= self.negatives <= 256, "0 to 256"),
             "learning_rate": (0 < self.learning_rate <= 1, "more than 0, up to 1"),
             "momentum": (0 <= self.momentum < 1, "0 to below 1"),
-            "background": (0 <= self.background <= 100, "0 to 100"),
-            "fidelity": (0 <= self.fidelity <= 100, "0 to 100"),
-            "decay": (0 <= self.decay <= 1, "0 to 1"),
-            "padding": (2 <= self.padding <= 8, "2 to 8"),
+            "negative_weight": (0 <= self.negative_weight <= 100, "0 to 100"),
+            "fidelity_weight": (0 <= self.fidelity_weight <= 100, "0 to 100"),
+            "weight_decay": (0 <= self.weight_decay <= 1, "0 to 1"),
+            "search_scale": (2 <= self.search_scale <= 8, "2 to 8"),
             "crop_px": (96 <= self.crop_px <= 320, "96 to 320"),
             "nice": (0 <= self.nice <= 19, "0 to 19"),
             "cpu": (self.cpu >= -1, "-1 or a core's number"),

@@ -70,7 +70,7 @@ class AdaptiveTracker:
         make: MakeTracker,
         features: NetworkFeatures,
         config: AdaptConfig,
-        levels: tuple[str, ...] = ("conv3", "high"),
+        levels: tuple[str, ...],
         worker: Worker = train,
     ) -> None:
         self._make, self._offline, self._config, self._levels = make, features, config, levels
@@ -155,23 +155,22 @@ class AdaptiveTracker:
         return Request(image, box, features.bundle, features.dtype, self._config, self._levels)
 
     def _adapt_now(self, image: Frame, box: Box) -> None:
+        request = self._request(image, box)
+        result: Adapted | WorkerError
         try:
-            self.last = self.worker(self._request(image, box))
+            result = self.worker(request)
         except CfvggError as error:
-            self.last = WorkerError(str(error))
+            result = WorkerError(str(error))
         except Exception as error:  # whatever it is, there is a tracker without it
-            self.last = WorkerError(f"{type(error).__name__}: {error}")
-        report(self.last)
-        if isinstance(self.last, Adapted) and self.last.model is not None:
-            tracker = self._make(self._adapted(self.last.model))
-            tracker.init(image, box)
-            self._tracker = tracker
+            result = WorkerError(f"{type(error).__name__}: {error}")
+        self._refit(self._target, request, result)
+        self._take_over()
 
     def _adapted(self, model: bytes) -> NetworkFeatures:
         return NetworkFeatures(self._offline.bundle, self._offline.dtype, model)
 
     def _refit(self, target: int, request: Request, result: Adapted | WorkerError) -> None:
-        """In the task's thread: a second tracker that knows what the first one does."""
+        """A second tracker that knows what the first one does; in the background, in the task's thread."""
         report(result)
         successor = None
         try:

@@ -52,15 +52,17 @@ def adapt(frame: Frame, box: Box, network: AdaptableNetwork, config: AdaptConfig
         config: what to do.
     """
     part = network.part()
-    objective = Objective(network.levels, config.fidelity)
+    objective = Objective(network.levels, config.fidelity_weight)
     judge = Objective(objective.levels, 0.0)
     rng = np.random.default_rng(config.seed)
-    cut = functools.partial(cut_crops, frame, box, padding=config.padding, crop_px=config.crop_px, rng=rng)
+    cut = functools.partial(
+        cut_crops, frame, box, search_scale=config.search_scale, crop_px=config.crop_px, rng=rng
+    )
     kept = _prepared(cut(positives=HELD_BACK, negatives=HELD_BACK), network, part, config)
     more = CANDIDATES * config.negatives
     used = _prepared(cut(positives=config.positives, negatives=more), network, part, config)
     used = used.hardest(objective, config.negatives)
-    loss_before = judge(part.maps(kept.x), kept.offline, kept.crops)[0]
+    loss_before = judge(kept.offline, kept.offline, kept.crops)[0]
     descent = _Descent(part, config)
     for _ in range(config.iterations):
         descent.step(_gradients(part, objective, used))
@@ -95,7 +97,7 @@ class _Prepared:
 def _prepared(crops: CropSet, network: AdaptableNetwork, part: AdaptedPart, config: AdaptConfig) -> _Prepared:
     x = network.before(np.concatenate([crops.template[None], crops.patches]))
     offline = part.maps(x)
-    wanted = Crops(crops.shifts_px, crops.present, crops.target_px, config.background)
+    wanted = Crops(crops.shifts_px, crops.present, crops.target_px, config.negative_weight)
     return _Prepared(x, offline, wanted)
 
 
@@ -120,7 +122,7 @@ class _Descent:
         new = {}
         for name, gradient in gradients.items():
             weights = self.part.weights[name]
-            of_weight = gradient.weight + np.float32(2 * self.config.decay) * weights.weight
+            of_weight = gradient.weight + np.float32(2 * self.config.weight_decay) * weights.weight
             norm = math.sqrt(float(np.square(of_weight).sum() + np.square(gradient.bias).sum()))
             size = math.sqrt(float(np.square(weights.weight).sum()))
             rate = np.float32(self.config.learning_rate * size / norm if norm > 0 else 0.0)

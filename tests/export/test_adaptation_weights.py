@@ -11,6 +11,7 @@ import torch
 
 from calibration.pictures import packaged_pictures
 from edge_runtime.adaptation.model import AdaptableNetwork
+from edge_runtime.adaptation.settings import AdaptedLayers
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BundleError
 from edge_runtime.features import NetworkFeatures
@@ -80,8 +81,10 @@ def test_weights_are_read_as_they_were_written(student: Student, bundle: Bundle)
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("layers", ["conv5", "conv3-conv5", "all"])
-def test_the_changing_part_computes_what_the_model_does(bundle: Bundle, layers: str, dtype: str) -> None:
-    network = AdaptableNetwork(bundle, dtype, layers)  # type: ignore[arg-type]
+def test_the_changing_part_computes_what_the_model_does(
+    bundle: Bundle, layers: AdaptedLayers, dtype: str
+) -> None:
+    network = AdaptableNetwork(bundle, dtype, layers, ("low", "middle", "conv3", "high"))
     picture = packaged_pictures()[0].load()
     assert picture is not None
     patches = np.stack([picture[:160, :160], picture[-160:, -160:]])

@@ -18,17 +18,16 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_clip import compose
-from edge_runtime.adaptation.background import Adapted, BackgroundTask, Request, WorkerError, train
+from edge_runtime.adaptation.background import Adapted, BackgroundTask, Request, Worker, WorkerError, train
 from edge_runtime.adaptation.crops import cut_crops
 from edge_runtime.adaptation.settings import AdaptConfig
-from edge_runtime.adaptation.tracker import AdaptiveTracker
+from edge_runtime.adaptation.tracker import AdaptiveTracker, tracker_for
 from edge_runtime.adaptation.trainer import Outcome
 from edge_runtime.bundle import Bundle
 from edge_runtime.config import load_config
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.features import NetworkFeatures
 from edge_runtime.sources import FakeSource
-from edge_runtime.trackers import make_tracker
 from edge_runtime.trackers.base import CorrelationTracker
 from edge_runtime.types import Box, Frame
 
@@ -46,15 +45,18 @@ def clip() -> list[tuple[Frame, Box]]:
     return list(itertools.islice(compose(), 25))
 
 
-def adaptive(
-    bundle: Bundle, config: AdaptConfig = FAST, preset: str = "fkcf", **more: object
-) -> AdaptiveTracker:
-    def make(features: NetworkFeatures) -> CorrelationTracker:
-        tracker = make_tracker(load_config(None, {"tracker.preset": preset}), features)
-        assert isinstance(tracker, CorrelationTracker)
-        return tracker
+def request_of(frame: Frame, box: Box, bundle: Bundle, dtype: str, config: AdaptConfig) -> Request:
+    return Request(frame, box, bundle, dtype, config, ("conv3", "high"))
 
-    return AdaptiveTracker(make, NetworkFeatures(bundle, "int8"), config, **more)  # type: ignore[arg-type]
+
+def adaptive(
+    bundle: Bundle, config: AdaptConfig = FAST, preset: str = "feco", worker: Worker = train
+) -> AdaptiveTracker:
+    settings = replace(load_config(None, {"tracker.preset": preset}), adapt=config)
+    tracker = tracker_for(settings, NetworkFeatures(bundle, "int8"))
+    assert isinstance(tracker, AdaptiveTracker)
+    tracker.worker = worker
+    return tracker
 
 
 def overlap(a: Box, b: Box) -> float:
@@ -107,7 +109,7 @@ def test_crops_show_the_target_where_they_say(clip: list[tuple[Frame, Box]]) -> 
     frame[100:120, 150:170, 2] = 255
     box = Box(150, 100, 20, 20)
     rng = np.random.default_rng(0)
-    crops = cut_crops(frame, box, positives=20, negatives=20, padding=4.5, crop_px=160, rng=rng)
+    crops = cut_crops(frame, box, positives=20, negatives=20, search_scale=4.5, crop_px=160, rng=rng)
     assert crops.target_px == pytest.approx((160 / 4.5, 160 / 4.5))
     assert crops.present[:20].all()
     assert len(crops.patches) == 40
@@ -116,8 +118,10 @@ def test_crops_show_the_target_where_they_say(clip: list[tuple[Frame, Box]]) -> 
         rows, columns = np.nonzero(patch[..., 2] > 64)
         found = rows.mean() - middle, columns.mean() - middle
         assert found == pytest.approx(shift, abs=1.0)
+    assert not crops.present[20:].any()
     beside = np.abs(crops.shifts_px[20:]).max(1)
-    assert (beside >= 160 / 4.5 - 1).all()
+    assert (beside >= (160 + 160 / 4.5) / 2 - 1).all()
+    assert not crops.patches[20:, ..., 2].any()  # nothing of the target
 
 
 AWKWARD = {
@@ -132,7 +136,7 @@ AWKWARD = {
 @pytest.mark.parametrize("box", AWKWARD.values(), ids=AWKWARD)
 def test_awkward_targets_are_trained_on(bundle: Bundle, box: Box) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
-    result = train(Request(frame, box, bundle, "int8", FAST))
+    result = train(request_of(frame, box, bundle, "int8", FAST))
     assert np.isfinite(result.outcome.loss_before)
     assert (result.model is None) == bool(result.outcome.reason)
 
@@ -157,14 +161,14 @@ def test_awkward_targets_are_tracked_on_and_the_log_says_what_happened(
 
 def test_a_frame_without_room_for_negatives(bundle: Bundle) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (100, 100, 3), np.uint8)
-    result = train(Request(frame, Box(0, 0, 100, 100), bundle, "int8", FAST))
+    result = train(request_of(frame, Box(0, 0, 100, 100), bundle, "int8", FAST))
     assert result.outcome.negatives == 0
     assert result.outcome.iterations == FAST.iterations
 
 
 def test_training_lowers_the_loss_and_is_repeatable(bundle: Bundle, clip: list[tuple[Frame, Box]]) -> None:
     config = AdaptConfig("blocking", crop_px=128)
-    first, second = (train(Request(*clip[0], bundle, "float32", config)) for _ in range(2))
+    first, second = (train(request_of(*clip[0], bundle, "float32", config)) for _ in range(2))
     assert first.outcome.loss_after < first.outcome.loss_before
     assert first.model == second.model
     assert first.model is not None
@@ -173,7 +177,7 @@ def test_training_lowers_the_loss_and_is_repeatable(bundle: Bundle, clip: list[t
 
 def test_what_gets_worse_is_not_taken(bundle: Bundle, clip: list[tuple[Frame, Box]]) -> None:
     config = AdaptConfig("blocking", crop_px=128, learning_rate=1.0)
-    result = train(Request(*clip[0], bundle, "int8", config))
+    result = train(request_of(*clip[0], bundle, "int8", config))
     assert result.model is None
     assert "worse on held-back crops" in result.outcome.reason
 
@@ -183,7 +187,8 @@ def test_the_network_is_swapped_and_nothing_jumps(
     bundle: Bundle, clip: list[tuple[Frame, Box]], preset: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    tracker = adaptive(bundle, preset=preset)
+    # fkcf takes the middle level only
+    tracker = adaptive(bundle, replace(FAST, layers="all") if preset == "fkcf" else FAST, preset)
     tracker.init(*clip[0])
     assert tracker.adapting
     boxes = [tracker.update(frame).box for frame, _ in clip[1:10]]
@@ -219,7 +224,7 @@ def test_blocking_adapts_before_the_first_frame_is_over(
 def test_a_worker_that_fails_leaves_the_tracker_alone(
     bundle: Bundle,
     clip: list[tuple[Frame, Box]],
-    worker: object,
+    worker: Worker,
     message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -278,6 +283,28 @@ def test_on_the_command_line(bundle: Bundle, mode: str, told: str) -> None:
     assert f"{told}" in done.stderr
 
 
+def test_blocking_without_room_for_the_second_tracker(
+    bundle: Bundle, clip: list[tuple[Frame, Box]], caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = adaptive(bundle, replace(FAST, mode="blocking"))
+    made, calls = tracker._make, itertools.count()
+
+    def fail_later(features: NetworkFeatures) -> CorrelationTracker:
+        if next(calls):
+            raise MemoryError("no room for a second filter")
+        return made(features)
+
+    tracker._make = fail_later
+    tracker.init(*clip[0])
+    assert overlap(tracker.update(clip[1][0]).box, clip[1][1]) > 0.5
+    assert "the new network is not used (MemoryError: no room for a second filter)" in caplog.text
+
+
+def test_what_the_tracker_does_not_take_is_not_adapted(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match=r'middle .* do not change; set adapt.layers = "all"'):
+        adaptive(bundle, FAST, "fkcf")
+
+
 def test_another_target_starts_afresh(bundle: Bundle, clip: list[tuple[Frame, Box]]) -> None:
     tracker = adaptive(bundle)
     tracker.init(*clip[0])
@@ -295,7 +322,7 @@ def test_another_target_starts_afresh(bundle: Bundle, clip: list[tuple[Frame, Bo
 def test_what_the_worker_may_use(bundle: Bundle, clip: list[tuple[Frame, Box]]) -> None:
     results: list[object] = []
     config = AdaptConfig("background", nice=7, cpu=0)
-    assert BackgroundTask(Request(*clip[0], bundle, "int8", config), results.append, surroundings).wait(60)
+    assert BackgroundTask(request_of(*clip[0], bundle, "int8", config), results.append, surroundings).wait(60)
     (adapted,) = results
     assert isinstance(adapted, Adapted)
     assert json.loads(adapted.outcome.reason) == {
@@ -313,7 +340,7 @@ def test_a_pinned_tracker_keeps_its_core(bundle: Bundle, clip: list[tuple[Frame,
     results: list[object] = []
     try:
         os.sched_setaffinity(0, {min(cores)})
-        task = BackgroundTask(Request(*clip[0], bundle, "int8", FAST), results.append, surroundings)
+        task = BackgroundTask(request_of(*clip[0], bundle, "int8", FAST), results.append, surroundings)
     finally:
         os.sched_setaffinity(0, cores)
     assert task.wait(60)
@@ -324,7 +351,7 @@ def test_a_pinned_tracker_keeps_its_core(bundle: Bundle, clip: list[tuple[Frame,
 
 def test_what_a_library_prints_is_no_answer(bundle: Bundle, clip: list[tuple[Frame, Box]]) -> None:
     results: list[object] = []
-    assert BackgroundTask(Request(*clip[0], bundle, "int8", FAST), results.append, chatter).wait(60)
+    assert BackgroundTask(request_of(*clip[0], bundle, "int8", FAST), results.append, chatter).wait(60)
     assert isinstance(results[0], Adapted)
 
 
@@ -355,6 +382,6 @@ def test_a_bundle_without_means_is_one_clear_line(bundle: Bundle, clip: list[tup
     calibration.input_means.clear()
     try:
         with pytest.raises(BundleError, match="export the bundle again"):
-            train(Request(*clip[0], bundle, "int8", FAST))
+            train(request_of(*clip[0], bundle, "int8", FAST))
     finally:
         calibration.input_means.update(means)
