@@ -207,6 +207,7 @@ def serve_stdio(config: Config) -> int:
     except KeyboardInterrupt:  # the client's terminal; it goes away as well
         return INTERRUPTED
     finally:
+        sys.stdout.flush()  # what Python still holds back is no message either
         os.dup2(protocol_out, 1)
         os.close(protocol_out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -197,10 +198,11 @@ from edge_runtime.cli import main
 main()
 """
     text = request("initialize", picture, "10,20,30,15.5") + request("frame", picture) * 2
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for ending, status in ((request("quit"), 0), ("", 0), ("@@TRAX:nonsense\n", 2)):
         done = subprocess.run(
             [sys.executable, "-c", code, "trax", "--preset", "fkcf"], cwd=ROOT, input=text + ending,
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=60, env=buffered,
         )  # fmt: skip
         lines = done.stdout.splitlines()
         assert lines[:2] == [HELLO.replace("=ours", "=fkcf"), STARTED]
