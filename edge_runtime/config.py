@@ -14,6 +14,7 @@ from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
+from edge_runtime.targets.settings import TargetConfig
 from edge_runtime.trackers.presets import PresetName, with_preset
 from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig
 
@@ -61,23 +62,6 @@ class TrackerConfig:
     kcf: KcfConfig = field(default_factory=KcfConfig)
     eco: EcoConfig = field(default_factory=EcoConfig)
     strcf: StrcfConfig = field(default_factory=StrcfConfig)
-
-
-@dataclass(frozen=True)
-class TargetConfig:
-    """The first box, x,y,w,h in pixels, and the frame (from 0) that it belongs to.
-
-    Without a box, the ground truth of that frame is taken.
-
-    Frames before it are published as `searching`.
-    """
-
-    box: tuple[float, ...] = ()
-    frame: int = 0
-
-    def __post_init__(self) -> None:
-        require("target.box", list(self.box), len(self.box) in (0, 4), "four numbers x,y,w,h in pixels")
-        require("target.frame", self.frame, self.frame >= 0, "0 or more")
 
 
 @dataclass(frozen=True)

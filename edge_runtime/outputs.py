@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.config import OutputConfig
@@ -18,12 +19,13 @@ class Outputs:
         self._publishers: list[Publisher] | None = None
         self._renderers: list[Renderer] = []
 
-    def add(self, record: TrackRecord, view: View, rate_hz: float | None) -> None:
+    def add(self, records: Sequence[TrackRecord], view: View, rate_hz: float | None) -> None:
         """Publish and draw one frame."""
         if self._publishers is None:
-            self._open(record.frame_size, rate_hz)
+            self._open((view.image.shape[1], view.image.shape[0]), rate_hz)
         for publisher in self._publishers or ():
-            publisher.publish(record)
+            for record in records:
+                publisher.publish(record)
         for renderer in self._renderers:
             renderer.add(view)
 
