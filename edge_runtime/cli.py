@@ -158,19 +158,19 @@ def main() -> None:
 
 
 def _run(config: Config) -> int:
-    from edge_runtime.adaptation.tracker import AdaptiveTracker, tracker_for
+    from edge_runtime.adaptation.tracker import tracker_for
     from edge_runtime.features import configured_features
     from edge_runtime.runner import Run, StopSignals
     from edge_runtime.sources import open_source
+    from edge_runtime.targets.targets import Targets
 
     with StopSignals() as stop, open_source(config.source.uri) as source, contextlib.ExitStack() as ending:
-        tracking = Run(config, source)
+        run = Run(config, source)
         features = configured_features(config)
-        tracker = tracker_for(config, features)
-        if isinstance(tracker, AdaptiveTracker):
-            ending.callback(tracker.close)
+        targets = Targets(config.target, lambda: tracker_for(config, features), run.first)
+        ending.callback(targets.close)
         with _progress() as progress:
-            summary = tracking(tracker, _identity(config, features), stop, progress)
+            summary = run(targets, _identity(config, features), stop, progress)
     typer.echo(summary.text(), err=config.output.tracks == "-")
     return stop.exit_code
 

@@ -1,4 +1,4 @@
-"""Commands to a running service, over a unix socket: a line of JSON in, a line of JSON out, any number in turn."""
+"""Commands to a running service, over a unix socket: lines of JSON in, as many lines of JSON out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from edge_runtime.errors import CfvggError, CommandError, ServiceError
 from edge_runtime.targets.targets import Targets
 from edge_runtime.types import Box
-from edge_runtime.unix_socket import connect, listen
+from edge_runtime.unix_socket import connect, listen, stop_listening
 
 MOST_BYTES = 4096
 MOST_CLIENTS = 8
@@ -88,17 +88,14 @@ class ControlServer:
     """
 
     def __init__(self, path: Path, handle: Handle) -> None:
-        self.path, self._handle = path, handle
+        self._handle = handle
         self._room = threading.BoundedSemaphore(MOST_CLIENTS)
         self._socket = listen(path)
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def close(self) -> None:
         """Answer no more; the socket vanishes."""
-        self.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        stop_listening(self._socket)
 
     def _accept(self) -> None:
         while True:

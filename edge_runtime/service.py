@@ -1,4 +1,4 @@
-"""What goes on beside the loop of a live run: commands, preview, metrics, the watchdog, and what `status` tells."""
+"""What goes on beside the loop of a live run: commands, preview, metrics, the watchdog, `status`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_runtime.config import Config
 from edge_runtime.control import Commands, ControlServer
 from edge_runtime.files import storage_errors
 from edge_runtime.host import Host, host_name
-from edge_runtime.metrics import Metrics, MetricsServer
+from edge_runtime.metrics import Metrics
 from edge_runtime.notify import Notifier
 from edge_runtime.outputs import Outputs
 from edge_runtime.preview import Preview

@@ -30,7 +30,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     source, loop, host = status["source"], status["loop"], status["host"]
     width, height = source["frame_size"]
     yield "service", f"{status['device']}, pid {status['pid']}, up {duration(status['uptime_s'])}"
-    yield "source", f"{source['uri']}, {width}x{height} px, {source['condition']}, opened again {source['restarts']} times"
+    again = f"opened again {source['restarts']} times"
+    yield "source", f"{source['uri']}, {width}x{height} px, {source['condition']}, {again}"
     dropped = ", ".join(f"{reason} {count}" for reason, count in source["dropped"].items() if count)
     age = "no frame yet" if loop["last_frame_s"] is None else f"last {loop['last_frame_s']:.1f} s ago"
     yield "frames", f"{loop['frames']} done, {age}; dropped: {dropped or 'none'}"
@@ -59,7 +60,8 @@ def _targets(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for target in status["targets"]:
         box = ",".join(f"{value:.0f}" for value in target["box"])
         lost = f" for {duration(target['lost_s'])}" if target["lost_s"] else ""
-        yield f"target {target['track_id']}", f"{target['state']}{lost}, confidence {target['confidence']:.2f}, box {box}"
+        sure = f"confidence {target['confidence']:.2f}"
+        yield f"target {target['track_id']}", f"{target['state']}{lost}, {sure}, box {box}"
 
 
 def _host(host: Mapping[str, Any]) -> Iterator[str]:

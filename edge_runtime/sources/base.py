@@ -48,6 +48,8 @@ class FrameSource(ABC):
     frame_rate_hz: float | None
     frame_count: int | None
 
+    live = False
+
     _live = False
 
     @abstractmethod

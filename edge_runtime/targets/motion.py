@@ -35,7 +35,9 @@ class MotionStart:
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         moving = self._background.apply(cv2.GaussianBlur(small, (5, 5), 0))
         self._frames += 1
-        box = self._largest(np.asarray(moving, np.uint8)) if self._frames > self.config.warm_up_frames else None
+        box = (
+            self._largest(np.asarray(moving, np.uint8)) if self._frames > self.config.warm_up_frames else None
+        )
         same = box is not None and self._last is not None and iou(box, self._last) >= SAME_IOU
         self._seen = self._seen + 1 if same else int(box is not None)
         self._last = box

@@ -1,9 +1,9 @@
 """Finding a lost target again, anywhere in the frame, at a bounded cost a frame.
 
-The target's own filter is asked at the places of a lattice, a few in each frame, the nearest to its last place
-first, again and again. Where it is sure, the tracker goes there on trial: the next frame must confirm it, or the
-tracker goes back. So one chance answer moves nothing for longer than a frame, and learning waits as ever for the
-tracker's own rule of re-acquisition.
+The target's own filter is asked at the places of a lattice, a few in each frame, the nearest to its last
+place first, again and again. Where it is sure, the tracker goes there on trial: the next frame must confirm
+it, or the tracker goes back. So one chance answer moves nothing for longer than a frame, and learning waits
+as ever for the tracker's own rule of re-acquisition.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from edge_runtime.types import Frame, Place, Sighting, TrackResult
 
 @runtime_checkable
 class Searcher(Protocol):
-    """A tracker that can look elsewhere; `reacquired_above` is the confidence that ends a loss."""
+    """A tracker that can look elsewhere."""
 
     centre: Place
 
     @property
-    def reacquired_above(self) -> float: ...
+    def reacquired_above(self) -> float:
+        """Confidence that a frame needs to end a loss."""
 
     def look(self, image: Frame, centre: Place) -> Sighting:
         """Ask about the window around a place; the tracker stays where it is, and as it is."""
@@ -39,7 +40,9 @@ class WholeFrameSearch:
         frame_px: rows and columns of the frame.
     """
 
-    def __init__(self, config: SearchConfig, home: Place, target_px: Place, frame_px: tuple[int, int]) -> None:
+    def __init__(
+        self, config: SearchConfig, home: Place, target_px: Place, frame_px: tuple[int, int]
+    ) -> None:
         self._config, self._home = config, home
         self.places = lattice(home, [config.step * px for px in target_px], frame_px)
         self._next = self._endless()
@@ -62,7 +65,7 @@ class WholeFrameSearch:
 
 
 def lattice(home: Place, step_px: list[float], frame_px: tuple[int, int]) -> list[Place]:
-    """Places that cover a frame, at most `step_px` (rows, columns) apart, by their distance from `home` in steps."""
+    """Places that cover a frame, at most `step_px` (rows, columns) apart; the nearest to `home` first."""
     axes = []
     for step, size in zip(step_px, frame_px, strict=True):
         count = max(1, math.ceil(size / max(step, 1.0)))

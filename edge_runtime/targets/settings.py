@@ -13,8 +13,8 @@ class SearchConfig:
     """Looking for a lost target over the whole frame, see `edge_runtime.targets.search`.
 
     Attributes:
-        windows: windows that are looked at in a frame, beside the one at the target's last place; 0 looks only
-            there.
+        windows: windows that are looked at in a frame, beside the one at the target's last place; 0 looks
+            only there.
         step: distance of neighbouring windows over the target's width (height).
         found_above: confidence, 0 to 1, that a window needs for the target to be tried there.
     """
@@ -61,11 +61,11 @@ class TargetConfig:
     """Which targets there are.
 
     Attributes:
-        box: of the first one, x,y,w,h in pixels; empty for none. Without one, that of the ground truth is taken,
-            if there is any.
-        frame: index, from 0, of the frame that it belongs to; frames before it are published as `searching`.
-        start: what starts a target where there is neither: "command" waits for one, "motion" takes the largest
-            thing that moves.
+        box: of the first one, x,y,w,h in pixels; empty for none. Without one, that of the ground truth is
+            taken, if there is any.
+        frame: index, from 0, of the frame that it belongs to; before it, frames are `searching`.
+        start: what starts a target where there is neither: "command" waits for one, "motion" takes the
+            largest thing that moves.
         most: how many are tracked at the same time.
         max_lost_s: after so many seconds a lost target is given up; 0 never.
     """

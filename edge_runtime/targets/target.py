@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from typing import Any
 
 from edge_runtime.targets.search import Searcher, WholeFrameSearch
 from edge_runtime.targets.settings import TargetConfig
@@ -19,7 +21,8 @@ class Target:
         image, box: where it is first.
 
     Attributes:
-        first: the result of the frame that it was started in.
+        first, last: the results of the frame that it was started in, and of the newest one.
+        lost_s: for how long it has been lost, seconds.
 
     Raises:
         BoxError: the box is unusable.
@@ -33,6 +36,7 @@ class Target:
         self.first = TrackResult(box, 1.0, math.nan, TrackState.TRACKING, latency_ms)
         self._search: WholeFrameSearch | None = None
         self._seen_ns: int | None = None
+        self.last, self.lost_s = self.first, 0.0
 
     def update(self, image: Frame, t_ns: int, *, search: bool) -> TrackResult:
         """Track into the next frame.
@@ -51,14 +55,24 @@ class Target:
             self._seen_ns = t_ns
         self.lost_s = (t_ns - self._seen_ns) / 1e9
         latency_ms = (time.perf_counter() - start_s) * 1e3
-        return TrackResult(result.box, result.score, result.psr, result.state, latency_ms)
-
-    lost_s = 0.0
+        self.last = dataclasses.replace(result, latency_ms=latency_ms)
+        return self.last
 
     @property
     def given_up(self) -> bool:
         """Whether it has been lost for longer than it is looked for."""
         return 0 < self._config.max_lost_s < self.lost_s
+
+    def summary(self) -> dict[str, Any]:
+        """What there is to say of it."""
+        last = self.last
+        return {
+            "track_id": self.track_id,
+            "state": last.state.value,
+            "box": [round(v, 1) for v in last.box],
+            "confidence": round(last.score, 4),
+            "lost_s": round(self.lost_s, 1),
+        }
 
     def close(self) -> None:
         """Stop what works for it in the background."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge_runtime.errors import BoxError, CommandError
 from edge_runtime.sources.base import CapturedFrame
@@ -37,7 +37,7 @@ class Targets:
     def __init__(self, config: TargetConfig, make_tracker: Callable[[], Tracker], first: Box | None) -> None:
         self.config, self._make_tracker = config, make_tracker
         self._targets: list[Target] = []
-        self._spare: list[Tracker] = []
+        self._spare = [make_tracker()]  # now, since settings may be refused
         self._ids = 0
         self._motion = MotionStart(config.motion) if config.start == "motion" else None
         self._first = first
@@ -69,14 +69,14 @@ class Targets:
             BoxError: the box of the first target is unusable. Other boxes are logged and passed over.
         """
         self._frame_shape = frame.image.shape
-        self._obey()
+        selected = self._obey()
         if self._paused:
             return []
         results = self._update(frame)
         if self._first is not None and frame.index >= self.config.frame:
             first, self._first = self._first, None
             results.append(self._start(frame.image, first))
-        results += self._start_selected(frame.image)
+        results += self._start_selected(frame.image, selected)
         if not self._targets and self._first is None and self._motion is not None:
             box = self._motion.find(frame.image)
             if box is not None:
@@ -117,6 +117,10 @@ class Targets:
             if track_id is None:
                 self._selected = []
 
+    def summary(self) -> list[dict[str, Any]]:
+        """What there is to say of each target."""
+        return [target.summary() for target in list(self._targets)]
+
     def pause(self, paused: bool) -> None:
         """Stop tracking, or go on; frames still flow."""
         self._paused = paused
@@ -126,14 +130,17 @@ class Targets:
         for target in self._targets:
             target.close()
 
-    def _obey(self) -> None:
-        with self._lock:
+    def _obey(self) -> list[Box]:
+        """Clear what is to be cleared; returns what is to be started."""
+        with self._lock:  # both at once: a selection comes with the clearing of what was there before it
             cleared, self._cleared = self._cleared, []
+            selected, self._selected = self._selected, []
         for track_id in cleared:
             for target in [t for t in self._targets if track_id in (None, t.track_id)]:
                 self._end(target, "cleared")
             if track_id is None:
                 self._first = None
+        return selected
 
     def _update(self, frame: CapturedFrame) -> list[Tracked]:
         lost = [target for target in self._targets if target.lost_s > 0]
@@ -148,9 +155,7 @@ class Targets:
                 self._end(target, f"given up after {target.lost_s:.0f} s")
         return results
 
-    def _start_selected(self, image: Frame) -> list[Tracked]:
-        with self._lock:
-            selected, self._selected = self._selected, []
+    def _start_selected(self, image: Frame, selected: list[Box]) -> list[Tracked]:
         started = []
         for box in selected:
             try:
@@ -174,4 +179,3 @@ class Targets:
         if self._motion is not None and not self._targets:
             self._motion.reset()
         log.info("target %d: %s", target.track_id, why)
-

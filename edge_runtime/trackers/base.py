@@ -103,7 +103,7 @@ class CorrelationTracker(abc.ABC):
         self.centre, self.scale = kept
         return sighting
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (of these, none works in the background)
         """Nothing works in the background."""
 
     def succeed(self, other: CorrelationTracker) -> None:

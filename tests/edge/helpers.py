@@ -40,6 +40,9 @@ class TemplateTracker:
         box = Box(float(x), float(y), float(w), float(h))
         return TrackResult(box, score, float(psr), state, (time.perf_counter() - start_s) * 1e3)
 
+    def close(self) -> None:
+        pass
+
 
 def pictures(folder: Path, images: Sequence[Any], suffix: str = ".png") -> Path:
     """Write images as 1.png, 2.png, … into a new folder."""
