@@ -178,7 +178,7 @@ class Run:
         limit = self.config.source.max_frames or None
         total = min((n for n in (limit, self.source.frame_count) if n is not None), default=None)
         make_record = RecordMaker(self.config.device.name or host_name(), model.sha256)
-        outputs = Outputs(self.config.output)
+        outputs = Outputs(self.config)
         try:
             for frame in itertools.islice(self.source, limit):
                 result = self._track(tracker, frame)
@@ -205,7 +205,7 @@ class Run:
     ) -> None:
         truth = self._truth.box(frame.index) if self._truth else None
         fps = 1e3 / self._mean_latency_ms if self._mean_latency_ms else None
-        outputs.add(record, View(frame.image, frame.index, result, truth, fps), self.source.frame_rate_hz)
+        outputs.add([record], View(frame.image, frame.index, result, truth, fps), self.source.frame_rate_hz)
         self._frames += 1
         self._states[record.state] += 1
         if self._truth is not None:
