@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
+from edge_runtime.publishers.settings import MetricsConfig, MqttConfig, SocketConfig, UdpConfig
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
 from edge_runtime.targets.settings import TargetConfig
@@ -66,14 +67,23 @@ class TrackerConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What a run leaves behind; an empty path leaves that one out, tracks "-" means standard output."""
+    """What a run leaves behind; an empty path leaves that one out, tracks "-" means standard output.
+
+    In live runs, a file of tracks that would exceed `tracks_max_mb` (0: no limit) is put aside, and
+    `tracks_keep` of these are kept.
+    """
 
     tracks: str = ""
+    tracks_max_mb: float = 64.0
+    tracks_keep: int = 4
     video: str = ""
     contact_sheet: str = ""
     contact_sheet_frames: int = 12
 
     def __post_init__(self) -> None:
+        most_mb, keep = self.tracks_max_mb, self.tracks_keep
+        require("output.tracks_max_mb", most_mb, 0 <= most_mb <= 1e6, "0 (no limit) to 1000000")
+        require("output.tracks_keep", keep, 0 <= keep <= 1000, "0 to 1000")
         n = self.contact_sheet_frames
         require("output.contact_sheet_frames", n, 1 <= n <= 100, "1 to 100")
         for name, suffix in (("video", ".mp4"), ("contact_sheet", ".png")):
@@ -100,6 +110,10 @@ class Config:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    socket: SocketConfig = field(default_factory=SocketConfig)
+    udp: UdpConfig = field(default_factory=UdpConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

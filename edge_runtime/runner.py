@@ -169,6 +169,7 @@ class Run:
     def __call__(
         self,
         targets: Targets,
+        outputs: Outputs,
         model: ModelIdentity,
         stop: StopSignals | None = None,
         progress: Progress | None = None,
@@ -178,6 +179,7 @@ class Run:
 
         Args:
             targets: not started yet.
+            outputs: closed at the end, whatever it is.
             model: what stands in the records and the summary.
             stop: asked after every frame.
             progress: called after every frame with the frames done and, if known, their total.
@@ -191,7 +193,6 @@ class Run:
         limit = self.config.source.max_frames or None
         total = min((n for n in (limit, self.source.frame_count) if n is not None), default=None)
         make_record = RecordMaker(self.config.device.name or host_name(), model.sha256)
-        outputs = Outputs(self.config.output)
         try:
             for frame in itertools.islice(self.source, limit):
                 frame_s = time.perf_counter()

@@ -16,6 +16,7 @@ import pytest
 
 from edge_runtime.config import Config, load_config
 from edge_runtime.errors import BoxError, ConfigError, SourceError, StorageError
+from edge_runtime.outputs import Outputs
 from edge_runtime.records import SCHEMA_FILE
 from edge_runtime.runner import ModelIdentity, Progress, Run, RunSummary, StopSignals
 from edge_runtime.sources import FakeSource, open_source
@@ -41,7 +42,7 @@ def ran(
     run: Run, stop: StopSignals | None = None, progress: Progress | None = None, latency_s: float = 0.0
 ) -> RunSummary:
     targets = Targets(run.config.target, lambda: TemplateTracker(latency_s), run.first)
-    return run(targets, MODEL, stop, progress)
+    return run(targets, Outputs(run.config), MODEL, stop, progress)
 
 
 def fake_box(frame: int = 0) -> list[float]:
