@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -14,6 +15,8 @@ from edge_runtime.sources.camera import Camera, Capture
 from edge_runtime.types import Frame
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
+# FFmpeg writes a line to standard error for every damaged frame; its level counts in debug mode only.
+QUIET = {"OPENCV_FFMPEG_DEBUG": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 
 class NetworkCamera(Camera):
@@ -39,6 +42,8 @@ class NetworkCamera(Camera):
     def open(self) -> None:
         """See `Camera.open`."""
         config = self._config
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         self._capture = cv2.VideoCapture(
             self._url,
             cv2.CAP_FFMPEG,
