@@ -46,7 +46,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; 
 def run(
     *,
     config: ConfigOption = None,
-    source: Annotated[str | None, typer.Option(help="Video, picture folder, or fake:.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Camera, stream, video, picture folder, or fake:.")
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
@@ -164,7 +166,11 @@ def _run(config: Config) -> int:
     from edge_runtime.sources import open_source
     from edge_runtime.targets.targets import Targets
 
-    with StopSignals() as stop, open_source(config.source.uri) as source, contextlib.ExitStack() as ending:
+    with (
+        StopSignals() as stop,
+        open_source(config.source, lambda: stop.received is not None) as source,
+        contextlib.ExitStack() as ending,
+    ):
         run = Run(config, source)
         features = configured_features(config)
         targets = Targets(config.target, lambda: tracker_for(config, features), run.first)

@@ -29,13 +29,59 @@ class DeviceConfig:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where frames come from: see `edge_runtime.sources.open_source`; `max_frames` 0 means all."""
+    """Where frames come from; `edge_runtime.sources.open_source` says what a URI may be.
+
+    Attributes:
+        uri: a camera, a stream, a video file, a folder of pictures, or the fake.
+        max_frames: after which a run stops; 0 for none.
+        loop: repeat a recording without end.
+        realtime: play a recording at its rate, as a camera would, instead of as fast as it is asked for.
+        width, height: asked of a camera, in pixels; it may give another size.
+        rate_hz: asked of a camera, or that of a recording in real time; 0 for its own.
+        pixel_format: asked of a V4L2 camera.
+        stream: of a Pi camera: "main", or "lores", the second output of its image processor (YUV 4:2:0).
+        sensor_size: (width, height) of a Pi camera's sensor mode; () for the fastest that sees everything.
+        open_timeout_s: for opening, up to the first frame.
+        capture_timeout_s: without a usable frame, after which the camera is opened again.
+        reopen_wait_s, reopen_most_s: pause before opening again, doubled at every attempt up to the second.
+        give_up_after: attempts in a row, then the run fails.
+    """
 
     uri: str = ""
     max_frames: int = 0
+    loop: bool = False
+    realtime: bool = False
+    width: int = 640
+    height: int = 480
+    rate_hz: float = 0.0
+    pixel_format: Literal["auto", "YUYV", "MJPG"] = "auto"
+    stream: Literal["main", "lores"] = "main"
+    sensor_size: tuple[int, ...] = ()
+    open_timeout_s: float = 10.0
+    capture_timeout_s: float = 2.0
+    reopen_wait_s: float = 0.5
+    reopen_most_s: float = 10.0
+    give_up_after: int = 6
 
     def __post_init__(self) -> None:
         require("source.max_frames", self.max_frames, self.max_frames >= 0, "0 (all) or more")
+        for name, most in (("width", 7680), ("height", 4320)):
+            value = getattr(self, name)
+            require(f"source.{name}", value, 32 <= value <= most and value % 2 == 0, f"even, 32 to {most}")
+        rate_hz = self.rate_hz
+        require("source.rate_hz", rate_hz, rate_hz == 0 or 1 <= rate_hz <= 1000, "0 (its own) or 1 to 1000")
+        size = list(self.sensor_size)
+        good = len(size) in (0, 2) and all(side > 0 for side in size)
+        require("source.sensor_size", size, good, "[] or width and height")
+        for name, least, most in (
+            ("open_timeout_s", 0.1, 600),
+            ("capture_timeout_s", 0.1, 600),
+            ("reopen_wait_s", 0, 600),
+            ("reopen_most_s", self.reopen_wait_s, 3600),
+            ("give_up_after", 0, 1_000_000),
+        ):
+            value = getattr(self, name)
+            require(f"source.{name}", value, least <= value <= most, f"{least:g} to {most:g}")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge_runtime.config import SourceConfig
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import FakeSource
+from edge_runtime.sources import FakeSource, FrameSource, open_source
 from edge_runtime.types import Box, Frame, TrackResult, TrackState, check_box
 
 SHA256 = "ab" * 32
@@ -42,6 +43,11 @@ class TemplateTracker:
 
     def close(self) -> None:
         pass
+
+
+def opened(uri: str, **settings: Any) -> FrameSource:
+    """The source that a URI names, with other settings of `[source]`."""
+    return open_source(SourceConfig(uri=uri, **settings))
 
 
 def pictures(folder: Path, images: Sequence[Any], suffix: str = ".png") -> Path:

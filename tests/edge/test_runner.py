@@ -19,10 +19,10 @@ from edge_runtime.errors import BoxError, ConfigError, SourceError, StorageError
 from edge_runtime.outputs import Outputs
 from edge_runtime.records import SCHEMA_FILE
 from edge_runtime.runner import ModelIdentity, Progress, Run, RunSummary, StopSignals
-from edge_runtime.sources import FakeSource, open_source
+from edge_runtime.sources import FakeSource
 from edge_runtime.sources.fake import FakeScript
 from edge_runtime.targets.targets import Targets
-from tests.edge.helpers import SHA256, TemplateTracker, decoded, fake_images, otb_truth, pictures
+from tests.edge.helpers import SHA256, TemplateTracker, decoded, fake_images, opened, otb_truth, pictures
 
 MODEL = ModelIdentity("template", SHA256)
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def configured(**settings: Any) -> Config:
 
 
 def run(config: Config, uri: str = "fake:frames=30") -> RunSummary:
-    with open_source(uri) as source:
+    with opened(uri) as source:
         return ran(Run(config, source))
 
 
@@ -115,7 +115,7 @@ def test_one_frame_has_no_speed() -> None:
 
 def test_max_frames_and_progress() -> None:
     seen: list[tuple[int, int | None]] = []
-    with open_source("fake:frames=30") as source:
+    with opened("fake:frames=30") as source:
         config = configured(target__box=fake_box(), source__max_frames=4)
         summary = ran(Run(config, source), progress=lambda *counts: seen.append(counts))
     assert summary.frames == 4
@@ -197,7 +197,7 @@ import sys
 from pathlib import Path
 from tests.edge.test_runner import *
 config = configured(target__box=fake_box(), **outputs(Path(sys.argv[1])))
-with StopSignals() as stop, open_source("fake:frames=100000") as source:
+with StopSignals() as stop, opened("fake:frames=100000") as source:
     ran(Run(config, source), stop, latency_s=0.005)
 sys.exit(stop.exit_code)
 """
