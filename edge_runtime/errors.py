@@ -70,3 +70,13 @@ class StorageError(CfvggError):
     """Output could not be written; nothing half-written was left behind."""
 
     exit_code = 4
+
+
+class ServiceError(CfvggError):
+    """The running service cannot be reached, or does not answer."""
+
+    exit_code = 5
+
+
+class InstallationError(CfvggError):
+    """The service cannot be installed, removed or asked about."""

@@ -1,4 +1,4 @@
-"""What the service tells systemd: ready, alive, stopping. The sd_notify protocol, without a library for it."""
+"""What the service tells systemd: ready, alive, stopping. The sd_notify protocol, without a library."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class Notifier:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                log.warning("systemd cannot be told %s (%s); said once", message.decode(), error.strerror or error)
+                reason = error.strerror or error
+                log.warning("systemd cannot be told %s (%s); said once", message.decode(), reason)
             return False
         return True
 

@@ -88,9 +88,7 @@ def test_frames_feed_the_watchdog_at_most_four_times_in_its_time(manager: Manage
         {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "me"},
     ],
 )
-def test_without_a_watchdog_of_its_own_frames_say_nothing(
-    manager: Manager, watchdog: dict[str, str]
-) -> None:
+def test_without_a_watchdog_of_its_own_frames_say_nothing(manager: Manager, watchdog: dict[str, str]) -> None:
     notifier = Notifier(manager.environment | watchdog)
     notifier.frame()
     assert (notifier.watchdog_s, manager.heard()) == (None, [])
@@ -109,9 +107,7 @@ def say_everything(notifier: Notifier) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "@", "notify", "vsock:2:1"])
-def test_without_a_manager_nothing_happens(
-    address: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_manager_nothing_happens(address: str | None, caplog: pytest.LogCaptureFixture) -> None:
     environment = {"WATCHDOG_USEC": "1000"} | ({} if address is None else {"NOTIFY_SOCKET": address})
     say_everything(Notifier(environment))
     assert caplog.records == []
