@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_runtime.doctor.command import doctor
 from edge_runtime.entry import run_app
 from edge_runtime.errors import ConfigError
+from edge_runtime.installation.commands import service_app
 from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
 app.add_typer(config_app, name="config")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(service_app, name="service")
+app.command()(doctor)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")]
 
