@@ -70,3 +70,9 @@ class StorageError(CfvggError):
     """Output could not be written; nothing half-written was left behind."""
 
     exit_code = 4
+
+
+class ServiceError(CfvggError):
+    """The running service cannot be reached, or does not answer."""
+
+    exit_code = 5
