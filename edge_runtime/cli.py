@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from edge_runtime.features import NetworkFeatures
     from edge_runtime.runner import ModelIdentity, Progress
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -104,6 +106,38 @@ def trax(
 
     overrides = {"tracker.preset": preset, "model.bundle": bundle, "model.dtype": dtype}
     raise typer.Exit(serve_stdio(load_config(config, overrides)))
+
+
+@app.command()
+def preview(
+    *,
+    stdout: Annotated[
+        bool, typer.Option("--stdout", help="Binary stream to standard output; commands from standard input.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
+    quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Draw box and state into the pictures of --stdout.")
+    ] = False,
+) -> None:
+    """Watch the running service, in this terminal or through ssh (cfvgg-export preview HOST)."""
+    from edge_runtime.runtime_folder import runtime_folder
+
+    wanted = {"width": width, "quality": quality, "max_rate_hz": max_rate, "overlay": overlay or None}
+    request = {name: value for name, value in wanted.items() if value is not None}
+    socket = runtime_folder() / "preview.sock"
+    try:
+        if stdout:
+            from edge_runtime.preview.relay import relay
+
+            relay(socket, request)
+        else:
+            from edge_runtime.preview.terminal import watch_in_terminal
+
+            watch_in_terminal(socket, request)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
+from edge_runtime.preview.settings import PreviewConfig
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
 from edge_runtime.trackers.presets import PresetName, with_preset
@@ -116,6 +117,7 @@ class Config:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    preview: PreviewConfig = field(default_factory=PreviewConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
