@@ -1,4 +1,4 @@
-"""`cfvgg-export`: weights to a checked bundle; `distill`: photos to weights; `flops`: costs; `preview`: a device.
+"""`cfvgg-export`: weights to a checked bundle; `distill`: photos to weights; `flops`; `preview` of a device.
 
 Commands import what they need when they run: torch takes seconds and `--help` should not.
 """
@@ -140,7 +140,9 @@ def distill(
 
 @app.command()
 def preview(
-    host: Annotated[str, typer.Argument(help="As for ssh: [user@]host, or a name in your ssh configuration.")],
+    host: Annotated[
+        str, typer.Argument(help="As for ssh: [user@]host, or a name in your ssh configuration.")
+    ],
     *,
     remote_command: Annotated[
         str, typer.Option(help="On the device, if it is elsewhere: ~/cfvgg/bin/cfvgg-edge.")
@@ -151,7 +153,9 @@ def preview(
     width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
     quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
     max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page, on 127.0.0.1; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page, on 127.0.0.1; 0: a free one.")
+    ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in your browser.")] = True,
 ) -> None:
     """Watch a device's tracker in your browser, through ssh; pick its target there with the mouse."""

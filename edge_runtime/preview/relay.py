@@ -1,7 +1,7 @@
 """`cfvgg-edge preview --stdout`: bytes between the service's socket and this process's standard streams.
 
-This is what runs at the far end of ssh. It understands nothing of what it carries, holds at most one piece each
-way, and ends when either side does.
+This is what runs at the far end of ssh. It understands nothing of what it carries, holds at most one piece
+each way, and ends when either side does.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Preview:
             os.close(wake)
 
     def _rouse(self) -> None:
-        with contextlib.suppress(OSError):  # roused already, or closed
+        with contextlib.suppress(OSError, ValueError):  # roused already, or closed
             os.eventfd_write(self._wake, 1)
 
     def _serve(self) -> None:

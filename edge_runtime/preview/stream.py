@@ -1,7 +1,7 @@
 """What goes over the preview socket: lines of JSON to the service, parts of a multipart stream back.
 
-Every part carries its length, and the boundary after it is sent with it, so that a reader need not wait for the
-next part. The first boundary is sent at once: it tells the other end that the service has answered.
+Every part carries its length, and the boundary after it is sent with it, so that a reader need not wait for
+the next part. The first boundary is sent at once: it tells the other end that the service has answered.
 """
 
 from __future__ import annotations

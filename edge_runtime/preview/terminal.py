@@ -24,8 +24,7 @@ from edge_runtime.render import COLOURS
 from edge_runtime.types import Frame, TrackState
 from edge_runtime.unix_socket import connect
 
-RATE_HZ = 5.0
-WIDTH_PX = 320
+USUAL = {"width": 320, "max_rate_hz": 5.0}
 SILENT_S = 2.0
 # An alternate screen without a cursor, and back to what was there before.
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -47,7 +46,7 @@ def watch_in_terminal(path: Path, request: Mapping[str, Any]) -> None:
         raise ServiceError("standard output is no terminal", fix="give --stdout for the binary stream")
     with connect(path, CONNECT_TIMEOUT_S) as service:
         # Boxes are drawn here: after scaling down they would be too thin to see.
-        service.sendall(line({"width": WIDTH_PX, "max_rate_hz": RATE_HZ} | dict(request) | {"overlay": False}))
+        service.sendall(line(USUAL | dict(request) | {"overlay": False}))
         service.setblocking(False)
         parts = PartReader()
         with _screen():
@@ -67,7 +66,7 @@ def half_blocks(picture: Frame) -> Iterator[str]:
     """Lines of half blocks in true colour.
 
     Args:
-        picture: uint8 (2 × lines, columns, 3), BGR.
+        picture: uint8 (2 * lines, columns, 3), BGR.
     """
     for upper, lower in zip(picture[0::2], picture[1::2], strict=True):
         cells, before = [], None
@@ -80,7 +79,7 @@ def half_blocks(picture: Frame) -> Iterator[str]:
 
 
 def fitted(image: Frame, columns: int, lines: int) -> Frame:
-    """`image` as large as fits into so many characters, in its proportions and with an even number of rows."""
+    """`image` as large as fits into so many characters, in its proportions, with an even number of rows."""
     rows = image.shape[0]
     scale = min(columns / image.shape[1], 2 * lines / rows)
     width = max(1, min(columns, round(image.shape[1] * scale)))

@@ -23,7 +23,7 @@ ANSWER_TIMEOUT_S = 3.0
 END_TIMEOUT_S = 2.0
 NOT_FOUND = 127  # what a shell exits with
 
-# Keep-alives notice a network that is gone. Options that are given come first, and ssh keeps what comes first.
+# Keep-alives notice a lost network. The user's own options come first, and ssh takes the first of two.
 SSH_OPTIONS = (
     "BatchMode=no",
     "ClearAllForwardings=yes",
@@ -132,7 +132,7 @@ class Link:
             raise self._error
 
     def wait(self, seen: Update | None, timeout_s: float) -> Update:
-        """The newest picture and state, at once if one of them is newer than `seen`, at the latest in time."""
+        """The newest picture and state: once one of them is newer than `seen`, or when the time is up."""
         with self._changed:
             self._changed.wait_for(lambda: seen is None or self._newer(seen), timeout_s)
             connection = message({"type": "connection"} | asdict(self._connection))

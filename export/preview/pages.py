@@ -1,7 +1,8 @@
 """The preview's page, served on the loopback address to whoever knows the token in its address.
 
 Pictures go to the page as one endless response that its script takes apart: a record and its picture are one
-message, a slow page holds up nothing, and fetch needs no handshake; commands are POST requests with their answers.
+message, a slow page holds up nothing, and fetch needs no handshake; commands are POST requests with their
+answers.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_TIMEOUT_S
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+    def do_GET(self) -> None:
         self._route({"": self._page, "stream": self._stream})
 
-    def do_POST(self) -> None:  # noqa: N802 (the base class's name)
+    def do_POST(self) -> None:
         self._route({"command": self._command})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)

@@ -1,4 +1,4 @@
-"""A service without a tracker: frames of the fake camera, records with the true box, commands written down."""
+"""A service without a tracker: frames of the fake camera, records with the true box, commands kept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,11 @@ class Service:
     """
 
     def __init__(
-        self, folder: Path, config: PreviewConfig | None = None, rate_hz: float = 30.0, script: FakeScript | None = None
+        self,
+        folder: Path,
+        config: PreviewConfig | None = None,
+        rate_hz: float = 30.0,
+        script: FakeScript | None = None,
     ) -> None:
         self.path = folder / "preview.sock"
         self.commands = Commands()

@@ -17,8 +17,8 @@ from edge_runtime.preview.stream import (
     MOST_NOISE_BYTES,
     Part,
     PartReader,
-    json_object,
     jpeg_part,
+    json_object,
     json_part,
     line,
 )
