@@ -50,11 +50,11 @@ def watch_in_terminal(path: Path, request: Mapping[str, Any]) -> None:
         service.setblocking(False)
         parts = PartReader()
         with _screen():
-            came_s, state = time.monotonic(), "waiting for the first picture"
+            came_s, state = time.monotonic(), "waiting for the first one"
             while True:
                 silent = not select.select([service], [], [], SILENT_S)[0]
                 if silent:
-                    _write_last_line(f"{state}  no picture for {time.monotonic() - came_s:.0f} s")
+                    _write_last_line(f"no picture for {time.monotonic() - came_s:.0f} s; {state}")
                     continue
                 part = _newest(service, parts)
                 if part is not None:
@@ -88,18 +88,15 @@ def fitted(image: Frame, columns: int, lines: int) -> Frame:
 
 
 def state_line(record: Mapping[str, Any]) -> str:
-    """Frame, state, confidence, frames per second, latency and age in one line."""
-    units = {"confidence": ".2f", "fps": ".0f", "latency_ms": ".1f", "age_ms": ".0f"}
-    shown = {name: f"{record[name]:{form}}" for name, form in units.items() if record[name] is not None}
-    parts = [
-        f"frame {record['frame']}",
-        record["state"],
-        f"confidence {shown['confidence']}" if "confidence" in shown else "",
-        f"{shown['fps']} fps" if "fps" in shown else "",
-        f"latency {shown['latency_ms']} ms" if "latency_ms" in shown else "",
-        f"age {shown['age_ms']} ms" if "age_ms" in shown else "",
-    ]
-    return "  ".join(part for part in parts if part)
+    """State, confidence, frames a second, latency, age and frame in one line; what is unknown is left out."""
+    forms = {
+        "confidence": "{:.2f}",
+        "fps": "{:.0f} fps",
+        "latency_ms": "{:.1f} ms",
+        "age_ms": "age {:.0f} ms",
+    }
+    known = [form.format(record[name]) for name, form in forms.items() if record[name] is not None]
+    return "  ".join([record["state"], *known, f"frame {record['frame']}"])
 
 
 def _newest(service: Any, parts: PartReader) -> Part | None:
