@@ -1,12 +1,12 @@
-"""Is a lost target found again when it comes back somewhere else? With and without the whole-frame search.
+"""Is a lost target found again when it comes back elsewhere? With and without the whole-frame search.
 
-    python -m benchmarks.reacquire --sequences ../shared/data/sequences/dev --bundle demo/bundle --presets feco
+    python -m benchmarks.reacquire --sequences ../shared/data/sequences/dev --bundle demo/bundle
 
 Each sequence is tracked for 40 frames, cut to 60 frames of the third next one, and then comes back, rolled by
-half its width, so that the target is far from its last place. Prints JSON lines: of the cuts that were noticed,
-the share in which the target is tracked again within 150 frames (centre within half its size), the median
-frames that took, and the shares in which something else was tracked before or after the return. Development
-sequences only, where settings are chosen by it.
+half its width, so that the target is far from its last place. Prints JSON lines: how many cuts were noticed,
+and of these, after how many the target is tracked again within 150 frames (centre within half its size), the
+median frames that this took, and in how many something else was tracked before or after the return.
+Development sequences only, where settings are chosen by it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class Outcome:
     lost_ms: tuple[float, ...]
 
 
-def outcome(
-    config: Config, features: NetworkFeatures | None, sequence: Sequence, other: Sequence
-) -> Outcome:
+def outcome(config: Config, features: NetworkFeatures | None, sequence: Sequence, other: Sequence) -> Outcome:
     """Track `sequence`, `other`, and `sequence` again."""
     frames = [read_picture(path) for path in islice(sequence.frames, BEFORE + BACK)]
     first = sequence.truth.box(0)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edge_runtime.features import NetworkFeatures
     from edge_runtime.runner import ModelIdentity, Progress
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -97,6 +99,45 @@ def run(
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What the running service does: frames, rate, targets, publishers, health."""
+    import json
+
+    from edge_runtime.status import screen
+
+    found = _ask({"command": "status"})["status"]
+    typer.echo(json.dumps(found) if as_json else screen(found))
+
+
+@app.command()
+def select(x: float, y: float, width: float, height: float) -> None:
+    """Start a target on a box, in pixels of the frame."""
+    _ask({"command": "select", "box": [x, y, width, height]})
+
+
+@app.command()
+def clear(
+    track_id: Annotated[int | None, typer.Argument(help="Of one target; all without it.")] = None,
+) -> None:
+    """Give targets up."""
+    _ask({"command": "clear"} if track_id is None else {"command": "clear", "track_id": track_id})
+
+
+@app.command()
+def pause() -> None:
+    """Stop tracking; frames still flow."""
+    _ask({"command": "pause"})
+
+
+@app.command()
+def resume() -> None:
+    """Go on tracking after `pause`."""
+    _ask({"command": "resume"})
+
+
+@app.command()
 def trax(
     *,
     config: ConfigOption = None,
@@ -110,6 +151,38 @@ def trax(
 
     overrides = {"tracker.preset": preset, "model.bundle": bundle, "model.dtype": dtype}
     raise typer.Exit(serve_stdio(load_config(config, overrides)))
+
+
+@app.command()
+def preview(
+    *,
+    stdout: Annotated[
+        bool, typer.Option("--stdout", help="Binary stream to standard output; commands from standard input.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
+    quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Draw box and state into the pictures of --stdout.")
+    ] = False,
+) -> None:
+    """Watch the running service, in this terminal or through ssh (cfvgg-export preview HOST)."""
+    from edge_runtime.runtime_folder import runtime_folder
+
+    wanted = {"width": width, "quality": quality, "max_rate_hz": max_rate, "overlay": overlay or None}
+    request = {name: value for name, value in wanted.items() if value is not None}
+    socket = runtime_folder() / "preview.sock"
+    try:
+        if stdout:
+            from edge_runtime.preview.relay import relay
+
+            relay(socket, request)
+        else:
+            from edge_runtime.preview.terminal import watch_in_terminal
+
+            watch_in_terminal(socket, request)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -163,10 +236,19 @@ def main() -> None:
     run_app(app, "cfvgg-edge")
 
 
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    from edge_runtime.control import ask
+    from edge_runtime.runtime_folder import runtime_folder
+
+    return ask(runtime_folder() / "control.sock", request)
+
+
 def _run(config: Config) -> int:
     from edge_runtime.adaptation.tracker import tracker_for
     from edge_runtime.features import configured_features
+    from edge_runtime.outputs import Outputs
     from edge_runtime.runner import Run, StopSignals
+    from edge_runtime.service import Service
     from edge_runtime.sources import open_source
     from edge_runtime.targets.targets import Targets
 
@@ -175,12 +257,18 @@ def _run(config: Config) -> int:
         open_source(config.source, lambda: stop.received is not None) as source,
         contextlib.ExitStack() as ending,
     ):
+        stop.then(source.stop)
         run = Run(config, source)
         features = configured_features(config)
         targets = Targets(config.target, lambda: tracker_for(config, features), run.first)
         ending.callback(targets.close)
+        model, service = _identity(config, features), None
+        if source.live:
+            service = Service(config, source, targets, model)
+            ending.callback(service.close)
+        outputs = service.outputs if service is not None else Outputs(config)
         with _progress() as progress:
-            summary = run(targets, _identity(config, features), stop, progress)
+            summary = run(targets, outputs, model, stop=stop, progress=progress, beside=service)
     typer.echo(summary.text(), err=config.output.tracks == "-")
     return stop.exit_code
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
+from edge_runtime.preview.settings import PreviewConfig
 from edge_runtime.publishers.settings import MetricsConfig, MqttConfig, SocketConfig, UdpConfig
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
@@ -160,6 +161,7 @@ class Config:
     udp: UdpConfig = field(default_factory=UdpConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    preview: PreviewConfig = field(default_factory=PreviewConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

@@ -107,6 +107,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._then: Callable[[], None] = lambda: None
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Call `action` when a signal comes, in the handler; at once if one has come."""
+        self._then = action
+        if self.received is not None:
+            action()
 
     @property
     def exit_code(self) -> int:
@@ -127,6 +134,7 @@ class StopSignals:
         if self.received is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
+        self._then()
 
 
 class Beside(Protocol):
@@ -171,6 +179,7 @@ class Run:
         targets: Targets,
         outputs: Outputs,
         model: ModelIdentity,
+        *,
         stop: StopSignals | None = None,
         progress: Progress | None = None,
         beside: Beside | None = None,

@@ -40,7 +40,7 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _targets(status)
     for name, counts in status["publishers"].items():
         yield name, f"{counts['sent']} sent, {counts['dropped']} dropped"
-    yield "watched", f"{status['watchers']} previews" if status["watchers"] else "by nobody"
+    yield "preview", "watched" if status["watched"] else "not watched"
     yield "memory", "unknown" if status["memory_mb"] is None else f"{status['memory_mb']:.0f} MB"
     yield "host", "; ".join(_host(host))
 
@@ -67,6 +67,8 @@ def _targets(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _host(host: Mapping[str, Any]) -> Iterator[str]:
     synced = {True: "clock synchronised", False: "clock NOT synchronised", None: "clock unknown"}
     yield synced[host["clock_synced"]]
+    if host["temperature_celsius"] is not None:
+        yield f"{host['temperature_celsius']:.0f} °C"
     bits = host["throttled"]
     if bits is None:
         yield "throttling unknown"

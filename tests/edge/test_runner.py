@@ -42,7 +42,7 @@ def ran(
     run: Run, stop: StopSignals | None = None, progress: Progress | None = None, latency_s: float = 0.0
 ) -> RunSummary:
     targets = Targets(run.config.target, lambda: TemplateTracker(latency_s), run.first)
-    return run(targets, Outputs(run.config), MODEL, stop, progress)
+    return run(targets, Outputs(run.config), MODEL, stop=stop, progress=progress)
 
 
 def fake_box(frame: int = 0) -> list[float]:

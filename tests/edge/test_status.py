@@ -24,9 +24,9 @@ STATUS: dict[str, Any] = {
         {"track_id": 4, "state": "lost", "box": [10.2, 20, 30, 40], "confidence": 0.031, "lost_s": 75.0}
     ],
     "publishers": {"mqtt": {"sent": 10, "dropped": 3}},
-    "watchers": 0,
+    "watched": False,
     "memory_mb": 96.2,
-    "host": {"clock_synced": True, "throttled": 0x50001},
+    "host": {"clock_synced": True, "throttled": 0x50001, "temperature_celsius": 61.3},
 }
 
 
@@ -39,20 +39,20 @@ def test_one_screen_says_it_all() -> None:
         "model       fkcf, cf-vgg int8, sha256 799fe3c1e5f2",
         "target 4    lost for 1 min 15 s, confidence 0.03, box 10,20,30,40",
         "mqtt        10 sent, 3 dropped",
-        "watched     by nobody",
+        "preview     not watched",
         "memory      96 MB",
-        "host        clock synchronised; undervoltage, throttled (earlier)",
+        "host        clock synchronised; 61 °C; undervoltage, throttled (earlier)",
     ]
 
 
 def test_what_is_not_known_yet_is_said() -> None:
     nothing = {"frames": 0, "last_frame_s": None, "rate_hz": None, "p50_ms": None, "p95_ms": None}
-    host = {"clock_synced": None, "throttled": None}
-    text = screen(STATUS | {"loop": nothing, "targets": [], "memory_mb": None, "host": host, "watchers": 2})
+    host = {"clock_synced": None, "throttled": None, "temperature_celsius": None}
+    text = screen(STATUS | {"loop": nothing, "targets": [], "memory_mb": None, "host": host, "watched": True})
     assert "no frame yet" in text
     assert "unknown; tracker not running" in text
     assert "targets     none; searching" in text
-    assert "watched     2 previews" in text
+    assert "preview     watched" in text
     assert "memory      unknown" in text
     assert "clock unknown; throttling unknown" in text
     assert "targets     paused" in screen(STATUS | {"paused": True, "targets": []})

@@ -205,7 +205,9 @@ def without_target(index: int) -> Frame:
 def test_a_target_that_comes_back_far_away_is_found_under_its_identity_within_a_round_of_the_frame() -> None:
     _, seen = hide_and_return(windows=1, to=75)
     round_frames = 8 * 6  # 320x240 px in steps of 40
-    found = [n for n, (_, state, overlap) in enumerate(seen) if state is TrackState.TRACKING and overlap > 0.5]
+    found = [
+        n for n, (_, state, overlap) in enumerate(seen) if state is TrackState.TRACKING and overlap > 0.5
+    ]
     assert found
     assert found[0] <= 2 * round_frames
     assert {track_id for track_id, _, _ in seen} == {1}
