@@ -2,7 +2,7 @@
 
     python -m benchmarks.reacquire --sequences ../shared/data/sequences/dev --bundle demo/bundle
 
-Each sequence is tracked for 40 frames, cut to 60 frames of the third next one, and then comes back, rolled by
+Each sequence is tracked for 40 frames, cut to 60 (or --away) frames of the third next one, and then comes back, rolled by
 half its width, so that the target is far from its last place. Prints JSON lines: how many cuts were noticed,
 and of these, after how many the target is tracked again within 150 frames (centre within half its size), the
 median frames that this took, and in how many something else was tracked before or after the return.
@@ -12,6 +12,7 @@ Development sequences only, where settings are chosen by it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from edge_runtime.trackers import make_tracker
 from edge_runtime.trackers.presets import PRESETS
 from edge_runtime.types import Box, Frame, TrackResult, TrackState
 
-BEFORE, AWAY, BACK = 40, 60, 150
+BEFORE, BACK = 40, 150
 FRAME_NS = 33_333_333
 FOUND = (TrackState.TRACKING, TrackState.REACQUIRED)
 
@@ -65,7 +66,8 @@ def outcome(config: Config, features: NetworkFeatures | None, sequence: Sequence
     for frame in frames[1:BEFORE]:
         step(frame)
     size = frames[0].shape[1::-1]
-    away = [step(cv2.resize(read_picture(path), size)) for path in islice(other.frames, AWAY)]
+    paths = islice(itertools.cycle(other.frames), away_frames)
+    away = [step(cv2.resize(read_picture(path), size)) for path in paths]
     shift = frames[0].shape[1] // 2
     found, wrong = None, False
     lost_ms = [result.latency_ms for result in away if result.state is TrackState.LOST]
@@ -113,6 +115,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="int8")
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     parser.add_argument("--windows", nargs="+", type=int, default=[0, 1], help="windows looked at in a frame")
+    parser.add_argument("--away", type=int, default=60, help="frames of another scene")
     parser.add_argument("--config", metavar="NAME=FILE", help="TOML of overrides")
     parser.add_argument("--verbose", action="store_true", help="every sequence's outcome to standard error")
     args = parser.parse_args()
@@ -126,7 +129,7 @@ def main() -> None:
             outcomes = []
             for number, sequence in enumerate(sequences):
                 other = sequences[(number + 3) % len(sequences)]
-                outcomes.append(outcome(config, features, sequence, other))
+                outcomes.append(outcome(config, features, sequence, other, args.away))
                 if args.verbose:
                     shown = replace(outcomes[-1], lost_ms=())
                     print(f"{preset} {windows} {sequence.name}: {shown}", file=sys.stderr)

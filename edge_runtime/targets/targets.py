@@ -126,9 +126,11 @@ class Targets:
         self._paused = paused
 
     def close(self) -> None:
-        """Stop what works in the background."""
+        """Stop what works in the background; nothing can be tracked any more."""
         for target in self._targets:
             target.close()
+        # Threads that outlive the loop know these targets, and a compiled tracker wants to end before Python.
+        self._targets, self._spare = [], []
 
     def _obey(self) -> list[Box]:
         """Clear what is to be cleared; returns what is to be started."""
