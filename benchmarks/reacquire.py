@@ -2,10 +2,11 @@
 
     python -m benchmarks.reacquire --sequences ../shared/data/sequences/dev --bundle demo/bundle
 
-Each sequence is tracked for 40 frames, cut to 60 (or --away) frames of the third next one, and then comes back, rolled by
-half its width, so that the target is far from its last place. Prints JSON lines: how many cuts were noticed,
-and of these, after how many the target is tracked again within 150 frames (centre within half its size), the
-median frames that this took, and in how many something else was tracked before or after the return.
+Each sequence is tracked for 40 frames, cut to 60 (or --away) frames of the third next one, and then comes
+back, rolled by half its width, so that the target is far from its last place. Prints JSON lines: how many cuts
+were noticed, and of these, after how many the target is tracked again within 150 frames (centre within half
+its size), the median frames that this took, and in how many something else was tracked before or after the
+return.
 Development sequences only, where settings are chosen by it.
 """
 
@@ -50,8 +51,14 @@ class Outcome:
     lost_ms: tuple[float, ...]
 
 
-def outcome(config: Config, features: NetworkFeatures | None, sequence: Sequence, other: Sequence) -> Outcome:
-    """Track `sequence`, `other`, and `sequence` again."""
+def outcome(
+    config: Config,
+    features: NetworkFeatures | None,
+    sequence: Sequence,
+    other: Sequence,
+    away_frames: int,
+) -> Outcome:
+    """Track `sequence`, `other` for so many frames (again and again), and `sequence` again."""
     frames = [read_picture(path) for path in islice(sequence.frames, BEFORE + BACK)]
     first = sequence.truth.box(0)
     assert first is not None, f"{sequence.name}: the first box is not valid"
