@@ -87,15 +87,10 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The bundle folder and which of its models runs; `auto` takes int8."""
+    """The bundle folder and which of its models runs; see `features.chosen_dtype` about `auto`."""
 
     bundle: str = ""
     dtype: Literal["auto", "int8", "float32"] = "auto"
-
-    @property
-    def chosen_dtype(self) -> Literal["int8", "float32"]:
-        """`dtype` with `auto` resolved."""
-        return "int8" if self.dtype == "auto" else self.dtype
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import signal
@@ -18,7 +19,7 @@ import numpy as np
 from edge_runtime.config import Config
 from edge_runtime.errors import ConfigError, SourceError
 from edge_runtime.evaluation import GroundTruth, Score, evaluate, read_groundtruth
-from edge_runtime.host import Host, host_name
+from edge_runtime.host import Host, HostStatus, host_name
 from edge_runtime.outputs import Outputs
 from edge_runtime.records import RecordMaker, TrackRecord
 from edge_runtime.render import View
@@ -152,6 +153,7 @@ class Run:
     Args:
         config: its `target`, `source.max_frames`, `output`, `device` and `evaluation` are used.
         source: open; closing it is the caller's business.
+        reproducible: records say nothing of this machine and of how long things took.
 
     Attributes:
         first: the first target's box; None where a command or movement starts it.
@@ -162,8 +164,8 @@ class Run:
         SourceError: the ground truth cannot be read.
     """
 
-    def __init__(self, config: Config, source: FrameSource) -> None:
-        self.config, self.source = config, source
+    def __init__(self, config: Config, source: FrameSource, *, reproducible: bool = False) -> None:
+        self.config, self.source, self._reproducible = config, source, reproducible
         path = config.evaluation.groundtruth
         self._truth: GroundTruth | None = read_groundtruth(Path(path)) if path else None
         self.first = self._first_box()
@@ -238,10 +240,12 @@ class Run:
         self, frame: CapturedFrame, targets: Targets, make_record: RecordMaker, outputs: Outputs
     ) -> list[TrackRecord]:
         tracked = targets.frame(frame)
-        host = self._host.status()
+        host = HostStatus(None, None) if self._reproducible else self._host.status()
         records = [make_record(frame, t.result, host, t.track_id) for t in tracked]
         if not records and not targets.paused:
             records = [make_record(frame, None, host, targets.last_id + 1)]
+        if self._reproducible:
+            records = [dataclasses.replace(record, latency_ms=None) for record in records]
         self._count(frame, tracked, records)
         truth = self._truth.box(frame.index) if self._truth else None
         view = View(frame.image, frame.index, tuple(t.result for t in tracked), truth, self.fps)

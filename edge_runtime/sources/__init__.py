@@ -18,6 +18,7 @@ from edge_runtime.sources.loop import LoopedSource
 from edge_runtime.sources.network import SCHEMES, NetworkCamera, without_password
 from edge_runtime.sources.picamera import PiCamera
 from edge_runtime.sources.recording import RecordingCamera
+from edge_runtime.sources.replay import ReplaySource
 from edge_runtime.sources.v4l2 import V4l2Camera
 from edge_runtime.sources.video import VideoSource
 from edge_runtime.sources.virtual import VirtualCamera, VirtualDevice
@@ -29,6 +30,8 @@ __all__ = [
     "FolderSource",
     "FrameSource",
     "LiveSource",
+    "RecordedSource",
+    "ReplaySource",
     "VideoSource",
     "VirtualCamera",
     "VirtualDevice",

@@ -21,7 +21,7 @@ class SearchConfig:
 
     windows: int = 1
     step: float = 1.0
-    found_above: float = 0.8
+    found_above: float = 0.5
 
     def __post_init__(self) -> None:
         require("target.search.windows", self.windows, 0 <= self.windows <= 64, "0 (none) to 64")
