@@ -132,16 +132,27 @@ class _Picamera2:
         return MODES
 
     def create_video_configuration(
-        self, main: Any = {}, lores: Any = None, raw: Any = {}, transform: Any = None, colour_space: Any = None,
-        buffer_count: int = 6, controls: Any = {}, display: Any = "main", encode: Any = "main",
-        queue: bool = True, sensor: Any = {}, use_case: str = "video",
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        *,
+        main: dict[str, Any],
+        lores: dict[str, Any] | None = None,
+        controls: dict[str, Any] | None = None,
+        sensor: dict[str, Any] | None = None,
+        buffer_count: int = 6,
+        display: str | None = "main",
+        encode: str | None = "main",
+        queue: bool = True,
+    ) -> dict[str, Any]:
         for given in (display, encode):
             assert given is None or given in {"main", "lores"}
+        assert set(sensor or {}) <= {"output_size", "bit_depth"}
         return {
             "main": {"format": "XBGR8888", "size": (1280, 720), **main},
-            "lores": lores and {"format": "YUV420", "size": (1280, 720), **lores},
-            **{"buffer_count": buffer_count, "controls": controls, "queue": queue, "sensor": sensor or None},
+            "lores": {"format": "YUV420", "size": (1280, 720), **lores} if lores else None,
+            "controls": controls or {},
+            "sensor": sensor,
+            "buffer_count": buffer_count,
+            "queue": queue,
         }
 
     def configure(self, config: dict[str, Any]) -> None:
@@ -221,13 +232,13 @@ def buffer(image: Frame, layout: dict[str, Any]) -> NDArray[np.uint8]:
         wide = cv2.copyMakeBorder(image, 0, 0, 0, PADDING_PX, cv2.BORDER_CONSTANT, value=(7, 7, 7))
         planes = cv2.cvtColor(wide, cv2.COLOR_BGR2YUV_I420)
         if name == "NV12":
-            rows = image.shape[0]
-            u, v = planes[rows:].reshape(2, -1)
-            planes = np.concatenate([planes[:rows].ravel(), np.stack([u, v], axis=1).ravel()])
+            height = image.shape[0]
+            chroma = planes[height:].reshape(2, -1).T
+            planes = np.concatenate([planes[:height].ravel(), chroma.ravel()])
         data = planes.ravel()
     else:
         code = {"BGR888": cv2.COLOR_BGR2RGB, "XRGB8888": cv2.COLOR_BGR2BGRA, "XBGR8888": cv2.COLOR_BGR2RGBA}
         pixels = cv2.cvtColor(image, code[name]) if name in code else image
         rows = pixels.reshape(image.shape[0], -1)
         data = np.pad(rows, ((0, 0), (0, stride - rows.shape[1])), constant_values=7).ravel()
-    return np.concatenate([data, np.full(512, 7, np.uint8)]).astype(np.uint8)
+    return np.concatenate([data, np.full(512, 7)]).astype(np.uint8)  # type: ignore[no-any-return]  # cv2 says any number
