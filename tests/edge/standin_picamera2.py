@@ -1,8 +1,8 @@
 """A stand-in for the module `picamera2`: the names and the behaviour that `PiCamera` relies on.
 
 As the real one: requests come from a few buffers and must be released; captures are jobs that a thread
-finishes; closing waits for the jobs before it; the array of a request is the buffer itself, padded, and
-is worth nothing once the request is released.
+finishes, and one that timed out stays queued; the array of a request is the buffer itself, padded, and is
+worth nothing once the request is released.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Sensor:
         cameras: how many there are.
         formats: that the image processor offers; another one asked for becomes the first.
         raw: whether it is a raw sensor, with modes and a frame rate to set.
+        left_jobs: captures that were still queued when it was closed.
     """
 
     pictures: Sequence[Frame]
@@ -51,10 +52,10 @@ class Sensor:
     cameras: int = 1
     formats: tuple[str, ...] = ("RGB888", "BGR888", "XRGB8888", "XBGR8888", "YUV420", "NV12")
     raw: bool = True
-    suspended_ns: int = 0
     configured: list[dict[str, Any]] = field(default_factory=list)
     opened: int = 0
     held: Any = None
+    left_jobs: int = 0
 
     def module(self) -> ModuleType:
         """The module that takes the place of `picamera2`."""
@@ -194,10 +195,8 @@ class _Picamera2:
             self._jobs.clear()
 
     def close(self) -> None:
+        self.sensor.left_jobs += len(self._jobs)
         if self._running:
-            deadline_s = time.monotonic() + 30
-            while self._jobs and time.monotonic() < deadline_s:  # the job that stops it waits its turn
-                time.sleep(0.01)
             self._running = False
             self._thread.join()
         if self.sensor.held is self:
@@ -212,7 +211,7 @@ class _Picamera2:
                 continue
             number += 1
             picture = self.sensor.pictures[number % len(self.sensor.pictures)]
-            taken_ns = time.monotonic_ns() + self.sensor.suspended_ns
+            taken_ns = time.monotonic_ns()
             config = self.camera_configuration()
             streams = {name: config[name] for name in ("main", "lores") if config[name]}
             buffers = {name: buffer(picture, layout) for name, layout in streams.items()}
