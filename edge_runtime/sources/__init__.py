@@ -67,7 +67,8 @@ def open_source(config: SourceConfig, stopping: Callable[[], bool] = lambda: Fal
                 where=without_password(config.uri),
                 fix="leave out source.loop and realtime",
             )
-        return LiveSource(make_camera, without_password(config.uri), config, stopping)
+        shown = "picamera2:0" if config.uri in {"picamera2", "picamera2:"} else without_password(config.uri)
+        return LiveSource(make_camera, shown, config, stopping)
     make = functools.partial(_recording, config.uri)
     looped = functools.partial(LoopedSource, make) if config.loop else make
     if config.realtime:

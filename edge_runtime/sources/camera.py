@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from edge_runtime.types import Frame
 
@@ -33,7 +33,7 @@ class Camera(ABC):
         rate_hz: nominal frame rate, known after `open`; None when the camera does not tell.
     """
 
-    reopening: ClassVar[Reopening]
+    reopening: Reopening
     rate_hz: float | None = None
 
     @abstractmethod

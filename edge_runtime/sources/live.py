@@ -63,7 +63,7 @@ class LiveSource(FrameSource):
         self._stuck: list[Session] = []
         self._last_good_s = time.monotonic()
         self._stopping = stopping
-        self._session = Session(make_camera(), self._changed, self._deliver)
+        self._start_session()
         try:
             if not self._wait_for_frame():
                 raise SourceError("gave no frame before it was stopped or ended", where=uri)
@@ -198,6 +198,10 @@ class LiveSource(FrameSource):
         self._pause(wait_s)
         if self._halted():
             return
+        self._start_session()
+
+    def _start_session(self) -> None:
+        # Its thread may deliver before the assignment is done, and waits for the lock then.
         with self._changed:
             self._clock.restart()
             self._session = Session(self._make_camera(), self._changed, self._deliver)

@@ -93,7 +93,7 @@ class PiCamera(Camera):
         """See `Camera.close`."""
         device, self._device = self._device, None
         if device is not None:
-            # A capture that timed out is still queued, and closing would wait for it.
+            # A capture that timed out is still queued.
             device.cancel_all_and_flush()
             device.close()
 

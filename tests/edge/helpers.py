@@ -85,7 +85,8 @@ def otb_truth(path: Path, boxes: Sequence[Box]) -> Path:
 
 def decoded(path: Path) -> list[Frame]:
     """Every frame of a video."""
-    capture, frames = cv2.VideoCapture(str(path)), []
+    capture = cv2.VideoCapture(str(path))
+    frames: list[Frame] = []
     while True:
         good, image = capture.read()
         if not good:

@@ -1,8 +1,8 @@
 """A stand-in for the module `picamera2`: the names and the behaviour that `PiCamera` relies on.
 
 As the real one: requests come from a few buffers and must be released; captures are jobs that a thread
-finishes; closing waits for the jobs before it; the array of a request is the buffer itself, padded, and
-is worth nothing once the request is released.
+finishes, and one that timed out stays queued; the array of a request is the buffer itself, padded, and is
+worth nothing once the request is released.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Sensor:
         cameras: how many there are.
         formats: that the image processor offers; another one asked for becomes the first.
         raw: whether it is a raw sensor, with modes and a frame rate to set.
+        left_jobs: captures that were still queued when it was closed.
     """
 
     pictures: Sequence[Frame]
@@ -51,10 +52,10 @@ class Sensor:
     cameras: int = 1
     formats: tuple[str, ...] = ("RGB888", "BGR888", "XRGB8888", "XBGR8888", "YUV420", "NV12")
     raw: bool = True
-    suspended_ns: int = 0
     configured: list[dict[str, Any]] = field(default_factory=list)
     opened: int = 0
     held: Any = None
+    left_jobs: int = 0
 
     def module(self) -> ModuleType:
         """The module that takes the place of `picamera2`."""
@@ -132,16 +133,27 @@ class _Picamera2:
         return MODES
 
     def create_video_configuration(
-        self, main: Any = {}, lores: Any = None, raw: Any = {}, transform: Any = None, colour_space: Any = None,
-        buffer_count: int = 6, controls: Any = {}, display: Any = "main", encode: Any = "main",
-        queue: bool = True, sensor: Any = {}, use_case: str = "video",
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        *,
+        main: dict[str, Any],
+        lores: dict[str, Any] | None = None,
+        controls: dict[str, Any] | None = None,
+        sensor: dict[str, Any] | None = None,
+        buffer_count: int = 6,
+        display: str | None = "main",
+        encode: str | None = "main",
+        queue: bool = True,
+    ) -> dict[str, Any]:
         for given in (display, encode):
             assert given is None or given in {"main", "lores"}
+        assert set(sensor or {}) <= {"output_size", "bit_depth"}
         return {
             "main": {"format": "XBGR8888", "size": (1280, 720), **main},
-            "lores": lores and {"format": "YUV420", "size": (1280, 720), **lores},
-            **{"buffer_count": buffer_count, "controls": controls, "queue": queue, "sensor": sensor or None},
+            "lores": {"format": "YUV420", "size": (1280, 720), **lores} if lores else None,
+            "controls": controls or {},
+            "sensor": sensor,
+            "buffer_count": buffer_count,
+            "queue": queue,
         }
 
     def configure(self, config: dict[str, Any]) -> None:
@@ -183,10 +195,8 @@ class _Picamera2:
             self._jobs.clear()
 
     def close(self) -> None:
+        self.sensor.left_jobs += len(self._jobs)
         if self._running:
-            deadline_s = time.monotonic() + 30
-            while self._jobs and time.monotonic() < deadline_s:  # the job that stops it waits its turn
-                time.sleep(0.01)
             self._running = False
             self._thread.join()
         if self.sensor.held is self:
@@ -201,7 +211,7 @@ class _Picamera2:
                 continue
             number += 1
             picture = self.sensor.pictures[number % len(self.sensor.pictures)]
-            taken_ns = time.monotonic_ns() + self.sensor.suspended_ns
+            taken_ns = time.monotonic_ns()
             config = self.camera_configuration()
             streams = {name: config[name] for name in ("main", "lores") if config[name]}
             buffers = {name: buffer(picture, layout) for name, layout in streams.items()}
@@ -221,13 +231,13 @@ def buffer(image: Frame, layout: dict[str, Any]) -> NDArray[np.uint8]:
         wide = cv2.copyMakeBorder(image, 0, 0, 0, PADDING_PX, cv2.BORDER_CONSTANT, value=(7, 7, 7))
         planes = cv2.cvtColor(wide, cv2.COLOR_BGR2YUV_I420)
         if name == "NV12":
-            rows = image.shape[0]
-            u, v = planes[rows:].reshape(2, -1)
-            planes = np.concatenate([planes[:rows].ravel(), np.stack([u, v], axis=1).ravel()])
+            height = image.shape[0]
+            chroma = planes[height:].reshape(2, -1).T
+            planes = np.concatenate([planes[:height].ravel(), chroma.ravel()])
         data = planes.ravel()
     else:
         code = {"BGR888": cv2.COLOR_BGR2RGB, "XRGB8888": cv2.COLOR_BGR2BGRA, "XBGR8888": cv2.COLOR_BGR2RGBA}
         pixels = cv2.cvtColor(image, code[name]) if name in code else image
         rows = pixels.reshape(image.shape[0], -1)
         data = np.pad(rows, ((0, 0), (0, stride - rows.shape[1])), constant_values=7).ravel()
-    return np.concatenate([data, np.full(512, 7, np.uint8)]).astype(np.uint8)
+    return np.concatenate([data, np.full(512, 7)]).astype(np.uint8)  # type: ignore[no-any-return]  # cv2 says any number

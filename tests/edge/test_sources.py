@@ -169,10 +169,12 @@ def test_stopping_from_another_thread_ends_the_iteration(live_opener: Opener) ->
 
 
 def test_closing_gives_the_camera_back(live_opener: Opener) -> None:
+    before = set(threading.enumerate())
     for _ in range(2):
         with live_opener() as source:
             assert next(iter(source)).image.shape == (240, 320, 3)
-    assert not [thread for thread in threading.enumerate() if thread.name == "cfvgg-camera"]
+    new = set(threading.enumerate()) - before
+    assert not [thread for thread in new if thread.name == "cfvgg-camera"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,91 +14,11 @@ import pytest
 
 from edge_runtime.config import SourceConfig
 from edge_runtime.errors import DependencyError, SourceError
-from edge_runtime.sources.camera import Camera, Capture, Reopening
-from edge_runtime.sources.frame_clock import OLDEST_NS, FrameClock
+from edge_runtime.sources.camera import Capture
 from edge_runtime.sources.live import MOST_STUCK, LiveSource
-from edge_runtime.types import Frame
+from tests.edge.scripted_camera import Scripted, ScriptedCamera, good, only, picture, stuck, then
 
 QUICK = {"capture_timeout_s": 0.3, "reopen_wait_s": 0.02, "reopen_most_s": 0.05, "open_timeout_s": 1.0}
-PERIOD_S = 0.01
-
-
-def picture(width: int = 64) -> Frame:
-    return np.full((48, width, 3), 99, np.uint8)
-
-
-@dataclass
-class Scripted:
-    """Makes cameras; the n-th opening does what the n-th script says, later ones what the last says.
-
-    A script is called with the camera; it is a generator of captures, and may raise or wait.
-    """
-
-    scripts: list[Callable[[ScriptedCamera], Iterator[Capture]]]
-    reopening: Reopening = "once seen"
-    cameras: list[ScriptedCamera] = field(default_factory=list)
-
-    def __call__(self) -> Camera:
-        script = self.scripts[min(len(self.cameras), len(self.scripts) - 1)]
-        kind = type("Camera", (ScriptedCamera,), {"reopening": self.reopening})
-        self.cameras.append(kind(script))
-        return self.cameras[-1]
-
-
-class ScriptedCamera(Camera):
-    reopening: Any = "once seen"
-    rate_hz = 1 / PERIOD_S
-
-    def __init__(self, script: Callable[[ScriptedCamera], Iterator[Capture]]) -> None:
-        self._script, self.opened, self.closed, self.let_go = script, False, False, threading.Event()
-
-    def open(self) -> None:
-        self._captures = self._script(self)
-        first = next(self._captures, None)  # a script that fails at once fails to open
-        self._captures = itertools.chain([first] if first else [], self._captures)  # type: ignore[assignment]
-        self.opened = True
-
-    def read(self) -> Capture | None:
-        time.sleep(PERIOD_S)
-        return next(self._captures, None)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def good(camera: ScriptedCamera, count: int = 10**9) -> Iterator[Capture]:
-    for _ in range(count):
-        yield Capture(picture())
-
-
-def then(after: int, error: Exception) -> Callable[[ScriptedCamera], Iterator[Capture]]:
-    def script(camera: ScriptedCamera) -> Iterator[Capture]:
-        yield from good(camera, after)
-        raise error
-
-    return script
-
-
-def stuck(after: int) -> Callable[[ScriptedCamera], Iterator[Capture]]:
-    """In the driver, until the test lets go."""
-
-    def script(camera: ScriptedCamera) -> Iterator[Capture]:
-        yield from good(camera, after)
-        camera.let_go.wait(30)
-        yield Capture(picture())
-
-    return script
-
-
-def only(capture: Capture, after: int = 3) -> Callable[[ScriptedCamera], Iterator[Capture]]:
-    """Good frames, then nothing but this."""
-
-    def script(camera: ScriptedCamera) -> Iterator[Capture]:
-        yield from good(camera, after)
-        while True:
-            yield capture
-
-    return script
 
 
 def live(make: Scripted, **settings: Any) -> LiveSource:
@@ -151,7 +70,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
 
 
 def test_frames_of_a_camera_that_was_given_up_do_not_come_through() -> None:
-    make = Scripted([stuck(5), lambda camera: (Capture(picture() + i) for i in itertools.repeat(1))])  # type: ignore[list-item]
+    make = Scripted([stuck(5), only(Capture(picture() + np.uint8(1)), after=0)])
     with live(make) as source:
         for frame in source:
             if frame.image[0, 0, 0] == 100:
@@ -301,7 +220,7 @@ def test_waiting_for_the_first_frame_can_be_stopped() -> None:
 def test_the_condition_tells_what_goes_on() -> None:
     make = Scripted([stuck(3), stuck(0)])
     with live(make, capture_timeout_s=0.6, reopen_wait_s=60, reopen_most_s=60) as source:
-        seen = []
+        seen: list[str] = []
 
         def watch() -> None:
             while not seen or seen[-1] != "reopening":
@@ -327,59 +246,3 @@ def test_what_repeats_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         assert source.dropped["corrupt"] > 10
     assert len([m for m in caplog.messages if "cannot be decoded" in m]) == 1
     assert len([m for m in caplog.messages if "was disconnected" in m]) == 1
-
-
-# Time stamps
-
-
-def stamps(clock: FrameClock, taken_ms: list[int | None], latency_ms: int = 20) -> list[float]:
-    """What the clock makes of frames that arrive every 33 ms from 1000 ms on, in ms."""
-    arrived = [1000 + 33 * number + latency_ms for number in range(len(taken_ms))]
-    return [
-        clock.stamp(None if taken is None else taken * 1_000_000, at * 1_000_000) / 1e6
-        for taken, at in zip(taken_ms, arrived, strict=True)
-    ]
-
-
-def test_the_devices_time_is_taken_where_it_is_plausible() -> None:
-    clock = FrameClock()
-    assert stamps(clock, [1000, 1033, 1066]) == [1000, 1033, 1066]
-    assert stamps(FrameClock(), [None, None]) == [1020, 1053]
-    assert clock.jumps == 0
-
-
-@pytest.mark.parametrize("wrong_ms", [-3_000, -60, 40, 5_000_000])
-def test_one_wrong_stamp_is_replaced_by_the_arrival_and_counted(wrong_ms: int) -> None:
-    clock = FrameClock()
-    made = stamps(clock, [1000, 1033, 1066 + wrong_ms, 1099, 1132])
-    assert clock.jumps == 1
-    assert made[:2] == [1000, 1033]
-    assert made[2] == 1086
-    assert made[3:] == [1099, 1132]
-
-
-def test_a_device_of_another_clock_counts_as_one_jump() -> None:
-    clock = FrameClock()
-    wall_ms = 1_700_000_000_000
-    assert stamps(clock, [wall_ms + 33 * number for number in range(5)]) == [1020, 1053, 1086, 1119, 1152]
-    assert clock.jumps == 1
-
-
-def test_a_new_opening_may_count_from_elsewhere() -> None:
-    clock = FrameClock()
-    clock.stamp(5_000_000_000, 5_010_000_000)
-    clock.restart()
-    assert clock.stamp(4_900_000_000, 5_020_000_000) == 5_000_000_001
-    assert clock.jumps == 0
-
-
-def test_time_rises_whatever_the_device_says() -> None:
-    clock, arrived_ns, last_ns = FrameClock(), 10**12, 0
-    random = np.random.default_rng(0)
-    for _ in range(2000):
-        arrived_ns += int(random.integers(1, 10**8))
-        taken_ns = arrived_ns + int(random.integers(-2 * OLDEST_NS, OLDEST_NS))
-        stamp_ns = clock.stamp(taken_ns if random.random() < 0.8 else None, arrived_ns)
-        assert last_ns < stamp_ns <= arrived_ns + 1
-        assert arrived_ns - stamp_ns <= OLDEST_NS
-        last_ns = stamp_ns

@@ -182,12 +182,12 @@ def test_settings_of_the_fake_are_given_once() -> None:
 @pytest.mark.parametrize("kind", ["video", "folder", "fake"])
 def test_a_loop_starts_again_without_a_seam(tmp_path: Path, kind: str) -> None:
     images = fake_images(5)
-    uris = {
-        "video": lambda: str(video(tmp_path / "v.avi", images)),
-        "folder": lambda: str(pictures(tmp_path / "p", images)),
-        "fake": lambda: "fake:frames=5",
-    }
-    with opened(uris[kind](), loop=True) as source:
+    uri = "fake:frames=5"
+    if kind == "video":
+        uri = str(video(tmp_path / "v.avi", images))
+    elif kind == "folder":
+        uri = str(pictures(tmp_path / "p", images))
+    with opened(uri, loop=True) as source:
         assert (source.frame_count, source.frame_size, source.live) == (None, (320, 240), False)
         frames = list(itertools.islice(source, 17))
     assert [frame.index for frame in frames] == list(range(17))
