@@ -109,8 +109,8 @@ class _Request(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in hosts or not known:
             self._answer(HTTPStatus.FORBIDDEN, b"not from here\n", "text/plain")
             return
-        token, _, rest = self.path.removeprefix("/").partition("/")
-        route = routes.get(rest)
+        token, slash, rest = self.path.removeprefix("/").partition("/")
+        route = routes.get(rest) if slash else None
         if not secrets.compare_digest(token.encode(), self.server.token.encode()) or route is None:
             self._answer(HTTPStatus.NOT_FOUND, b"nothing here\n", "text/plain")
             return
