@@ -3,10 +3,10 @@
     python -m benchmarks.reacquire --sequences ../shared/data/sequences/dev --bundle demo/bundle
 
 Each sequence is tracked for 40 frames, cut to 60 (or --away) frames of the third next one, and then comes
-back, rolled by half its width, so that the target is far from its last place. Prints JSON lines: how many cuts
-were noticed, and of these, after how many the target is tracked again within 150 frames (centre within half
-its size), the median frames that this took, and in how many something else was tracked before or after the
-return.
+back, rolled by half its width, so that the target is far from its last place. Prints JSON lines: how many
+cuts were noticed, and of these, after how many the target is tracked again within 150 frames (centre within
+half its size), the median frames that this took, and in how many something else was tracked before or after
+the return.
 Development sequences only, where settings are chosen by it.
 """
 

@@ -7,11 +7,8 @@ Commands import what they need when they run, so that `--help` answers at once e
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,18 +16,14 @@ import typer
 
 from edge_runtime.doctor.command import doctor
 from edge_runtime.entry import run_app
-from edge_runtime.errors import ConfigError, SourceError
+from edge_runtime.errors import ConfigError
 from edge_runtime.installation.commands import service_app
+from edge_runtime.remote import remote_app
 from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.config import Config
-    from edge_runtime.features import NetworkFeatures
-    from edge_runtime.runner import ModelIdentity, Progress, StopSignals
-    from edge_runtime.sources import FrameSource
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -44,6 +37,7 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
 app.add_typer(config_app, name="config")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(service_app, name="service")
+app.add_typer(remote_app)
 app.command()(doctor)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")]
@@ -92,7 +86,9 @@ def run(
         "evaluation.groundtruth": groundtruth,
         "device.name": device_name,
     }
-    raise typer.Exit(_run(_configured(config, overrides, setting)))
+    from edge_runtime.launch import launch
+
+    raise typer.Exit(launch(_configured(config, overrides, setting)))
 
 
 @app.command()
@@ -119,7 +115,9 @@ def replay(
     settings = _configured(config, overrides, setting)
     if settings.adapt.mode == "background":
         settings = _configured(config, overrides | {"adapt.mode": "blocking"}, setting)
-    raise typer.Exit(_run(settings, reproducible=True))
+    from edge_runtime.launch import launch
+
+    raise typer.Exit(launch(settings, reproducible=True))
 
 
 @app.command()
@@ -139,45 +137,6 @@ def bench(
 
 
 @app.command()
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """What the running service does: frames, rate, targets, publishers, health."""
-    import json
-
-    from edge_runtime.status import screen
-
-    found = _ask({"command": "status"})["status"]
-    typer.echo(json.dumps(found) if as_json else screen(found))
-
-
-@app.command()
-def select(x: float, y: float, width: float, height: float) -> None:
-    """Start a target on a box, in pixels of the frame."""
-    _ask({"command": "select", "box": [x, y, width, height]})
-
-
-@app.command()
-def clear(
-    track_id: Annotated[int | None, typer.Argument(help="Of one target; all without it.")] = None,
-) -> None:
-    """Give targets up."""
-    _ask({"command": "clear"} if track_id is None else {"command": "clear", "track_id": track_id})
-
-
-@app.command()
-def pause() -> None:
-    """Stop tracking; frames still flow."""
-    _ask({"command": "pause"})
-
-
-@app.command()
-def resume() -> None:
-    """Go on tracking after `pause`."""
-    _ask({"command": "resume"})
-
-
-@app.command()
 def trax(
     *,
     config: ConfigOption = None,
@@ -191,38 +150,6 @@ def trax(
 
     overrides = {"tracker.preset": preset, "model.bundle": bundle, "model.dtype": dtype}
     raise typer.Exit(serve_stdio(load_config(config, overrides)))
-
-
-@app.command()
-def preview(
-    *,
-    stdout: Annotated[
-        bool, typer.Option("--stdout", help="Binary stream to standard output; commands from standard input.")
-    ] = False,
-    width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
-    quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
-    max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
-    overlay: Annotated[
-        bool, typer.Option("--overlay", help="Draw box and state into the pictures of --stdout.")
-    ] = False,
-) -> None:
-    """Watch the running service, in this terminal or through ssh (cfvgg-export preview HOST)."""
-    from edge_runtime.runtime_folder import runtime_folder
-
-    wanted = {"width": width, "quality": quality, "max_rate_hz": max_rate, "overlay": overlay or None}
-    request = {name: value for name, value in wanted.items() if value is not None}
-    socket = runtime_folder() / "preview.sock"
-    try:
-        if stdout:
-            from edge_runtime.preview.relay import relay
-
-            relay(socket, request)
-        else:
-            from edge_runtime.preview.terminal import watch_in_terminal
-
-            watch_in_terminal(socket, request)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -284,80 +211,6 @@ def _configured(path: Path | None, overrides: dict[str, Any], settings: list[str
     for text in settings or ():
         overrides = overrides | parse_assignment(text, "tracker.eco.samples=30")
     return load_config(path, overrides)
-
-
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    from edge_runtime.control import ask
-    from edge_runtime.runtime_folder import runtime_folder
-
-    return ask(runtime_folder() / "control.sock", request)
-
-
-def _run(config: Config, *, reproducible: bool = False) -> int:
-    from edge_runtime.adaptation.tracker import tracker_for
-    from edge_runtime.features import configured_features
-    from edge_runtime.outputs import Outputs
-    from edge_runtime.runner import Run, StopSignals
-    from edge_runtime.service import Service
-    from edge_runtime.targets.targets import Targets
-
-    with (
-        StopSignals() as stop,
-        _opened(config, stop, reproducible) as source,
-        contextlib.ExitStack() as ending,
-    ):
-        stop.then(source.stop)
-        run = Run(config, source, reproducible=reproducible)
-        features = configured_features(config)
-        targets = Targets(config.target, lambda: tracker_for(config, features), run.first)
-        ending.callback(targets.close)
-        model, service = _identity(config, features), None
-        if source.live:
-            service = Service(config, source, targets, model)
-            ending.callback(service.close)
-        outputs = service.outputs if service is not None else Outputs(config)
-        with _progress() as progress:
-            summary = run(targets, outputs, model, stop=stop, progress=progress, beside=service)
-    typer.echo(summary.text(), err=config.output.tracks == "-")
-    return stop.exit_code
-
-
-def _opened(config: Config, stop: StopSignals, reproducible: bool) -> FrameSource:
-    from edge_runtime.sources import RecordedSource, ReplaySource, open_source
-
-    source = open_source(config.source, lambda: stop.received is not None)
-    if not reproducible:
-        return source
-    if not isinstance(source, RecordedSource):
-        source.close()
-        raise SourceError("is no recording", where=source.uri, fix="replay takes a video or a folder")
-    return ReplaySource(source)
-
-
-def _identity(config: Config, features: NetworkFeatures | None) -> ModelIdentity:
-    """What to call the tracker and its network."""
-    from edge_runtime.runner import ModelIdentity
-
-    preset = config.tracker.preset
-    if features is None:
-        return ModelIdentity(f"{preset} without a network", None)
-    manifest, dtype = features.bundle.manifest, features.dtype
-    sha256 = manifest.models[dtype].sha256
-    return ModelIdentity(f"{preset}, {manifest.name} {dtype}, sha256 {sha256[:12]}", sha256)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A line that counts frames, only for someone who watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        yield lambda done, total: typer.echo(
-            f"\rframe {done}{f'/{total}' if total else ''}", err=True, nl=False
-        )
-    finally:
-        typer.echo(err=True)
 
 
 def _numbers(text: str | None) -> list[float] | None:
