@@ -15,6 +15,7 @@ from edge_runtime.records import TrackRecord
 Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 LOG_EVERY_S = 60.0
+LOG_TEXTS = 8  # a text that is never the same must not fill the log either
 
 
 class Publisher(Protocol):
@@ -46,13 +47,17 @@ class Sink(Protocol):
 
     Attributes:
         name: of a fixed, small set; a label in the metrics.
-        sent: records delivered so far.
-        dropped: records that the sink itself gave up so far.
     """
 
     name: str
-    sent: int
-    dropped: int
+
+    @property
+    def sent(self) -> int:
+        """Records delivered so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Records that the sink itself has given up so far."""
 
     def deliver(self, records: Sequence[TrackRecord]) -> None:
         """Send records, all of them or none.
@@ -124,37 +129,36 @@ class Rate:
 
 
 class RepeatedLog:
-    """Logs what may happen again and again: the first time, then at most once a minute with a count.
+    """Logs what may happen again and again: each message at most once a minute, with a count of all.
 
     Args:
         logger: receives it.
-        every_s: seconds between two lines about the same trouble.
+        every_s: seconds between two lines of the same text.
     """
 
     def __init__(self, logger: logging.Logger, every_s: float = LOG_EVERY_S) -> None:
         self._logger, self._every_s = logger, every_s
-        self._next_s = -float("inf")
+        self._quiet_until_s: dict[str, float] = {}
         self._suppressed = 0
-        self._troubled = False
+        self._told = False
 
     def warn(self, message: object) -> None:
         """Something went wrong."""
-        self._troubled = True
-        now_s = time.monotonic()
-        if now_s < self._next_s:
+        text, now_s = str(message), time.monotonic()
+        self._quiet_until_s = {t: end_s for t, end_s in self._quiet_until_s.items() if end_s > now_s}
+        if text in self._quiet_until_s or len(self._quiet_until_s) >= LOG_TEXTS:
             self._suppressed += 1
             return
-        self._next_s = now_s + self._every_s
-        more = f" ({self._suppressed} times more since the last line)" if self._suppressed else ""
+        self._quiet_until_s[text] = now_s + self._every_s
+        self._told = True
+        more = f" ({self._suppressed} such lines were left out)" if self._suppressed else ""
         self._suppressed = 0
-        self._logger.warning("%s%s", message, more)
+        self._logger.warning("%s%s", text, more)
 
     def good(self, message: object) -> None:
-        """It works; logged once after trouble."""
-        if self._troubled:
-            self._troubled = False
-            self._next_s = -float("inf")
-            self._suppressed = 0
+        """It works; logged after trouble that was."""
+        if self._told:
+            self._told = False
             self._logger.info("%s", message)
 
 

@@ -122,7 +122,9 @@ class Queued:
                 self._sink.deliver(batch)
             except CfvggError as error:
                 self._put_back(batch)
-                self._log.warn(error)
+                # The first failure is often only that a connection is still being made.
+                if pause_s:
+                    self._log.warn(f"{self.name}: {error}")
                 return min(max(2 * pause_s, RETRY_FIRST_S), RETRY_MOST_S)
             except Exception:
                 # A bug in one publisher takes its records, not the run.
