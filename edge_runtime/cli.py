@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_runtime.doctor.command import doctor
 from edge_runtime.entry import run_app
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, SourceError
+from edge_runtime.installation.commands import service_app
 from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.config import Config
     from edge_runtime.features import NetworkFeatures
-    from edge_runtime.runner import ModelIdentity, Progress
+    from edge_runtime.runner import ModelIdentity, Progress, StopSignals
+    from edge_runtime.sources import FrameSource
 
 INTERRUPTED = 130
 
@@ -40,22 +43,27 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
 app.add_typer(config_app, name="config")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(service_app, name="service")
+app.command()(doctor)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")]
+SettingOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
+]
 
 
 @app.command()
 def run(
     *,
     config: ConfigOption = None,
-    source: Annotated[str | None, typer.Option(help="Video, picture folder, or fake:.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Camera, stream, video, picture folder, or fake:.")
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
     adapt: Annotated[str | None, typer.Option(help="To the target: off, background or blocking.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
-    ] = None,
+    setting: SettingOption = None,
     box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
     box_frame: Annotated[int | None, typer.Option(help="Frame, from 0, that the box belongs to.")] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after so many; 0 for all.")] = None,
@@ -69,9 +77,6 @@ def run(
     device_name: Annotated[str | None, typer.Option(help="Name in the records.")] = None,
 ) -> None:
     """Track one target through a source and say how it went."""
-    from edge_runtime.config import load_config
-    from edge_runtime.settings_file import parse_assignment
-
     overrides: dict[str, Any] = {
         "source.uri": source,
         "source.max_frames": max_frames,
@@ -87,9 +92,89 @@ def run(
         "evaluation.groundtruth": groundtruth,
         "device.name": device_name,
     }
-    for text in setting or ():
-        overrides |= parse_assignment(text, "tracker.eco.samples=30")
-    raise typer.Exit(_run(load_config(config, overrides)))
+    raise typer.Exit(_run(_configured(config, overrides, setting)))
+
+
+@app.command()
+def replay(
+    recording: Annotated[str, typer.Argument(help="Video, picture folder, or fake:.")],
+    *,
+    config: ConfigOption = None,
+    setting: SettingOption = None,
+    box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
+    tracks: Annotated[str, typer.Option(help="JSON lines; - for standard output.")] = "-",
+) -> None:
+    """Track through a recording with the settings of a service, the same way each time.
+
+    Every frame is tracked, time is the recording's, and the records hold nothing that differs from run to
+    run. Adaptation in the background becomes one that the first frame waits for.
+    """
+    overrides: dict[str, Any] = {
+        "source.uri": recording,
+        "source.realtime": False,
+        "source.loop": False,
+        "target.box": _numbers(box),
+        "output.tracks": tracks,
+    }
+    settings = _configured(config, overrides, setting)
+    if settings.adapt.mode == "background":
+        settings = _configured(config, overrides | {"adapt.mode": "blocking"}, setting)
+    raise typer.Exit(_run(settings, reproducible=True))
+
+
+@app.command()
+def bench(
+    *,
+    config: ConfigOption = None,
+    bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of 30 frames for each model.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure the tracker with each model of the bundle, and remember the faster one for dtype = "auto"."""
+    from edge_runtime.bench_command import run_bench
+
+    overrides = {"model.bundle": bundle, "tracker.preset": preset}
+    typer.echo(run_bench(_configured(config, overrides, None), rounds, as_json=as_json))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What the running service does: frames, rate, targets, publishers, health."""
+    import json
+
+    from edge_runtime.status import screen
+
+    found = _ask({"command": "status"})["status"]
+    typer.echo(json.dumps(found) if as_json else screen(found))
+
+
+@app.command()
+def select(x: float, y: float, width: float, height: float) -> None:
+    """Start a target on a box, in pixels of the frame."""
+    _ask({"command": "select", "box": [x, y, width, height]})
+
+
+@app.command()
+def clear(
+    track_id: Annotated[int | None, typer.Argument(help="Of one target; all without it.")] = None,
+) -> None:
+    """Give targets up."""
+    _ask({"command": "clear"} if track_id is None else {"command": "clear", "track_id": track_id})
+
+
+@app.command()
+def pause() -> None:
+    """Stop tracking; frames still flow."""
+    _ask({"command": "pause"})
+
+
+@app.command()
+def resume() -> None:
+    """Go on tracking after `pause`."""
+    _ask({"command": "resume"})
 
 
 @app.command()
@@ -191,22 +276,62 @@ def main() -> None:
     run_app(app, "cfvgg-edge")
 
 
-def _run(config: Config) -> int:
-    from edge_runtime.adaptation.tracker import AdaptiveTracker, tracker_for
-    from edge_runtime.features import configured_features
-    from edge_runtime.runner import Run, StopSignals
-    from edge_runtime.sources import open_source
+def _configured(path: Path | None, overrides: dict[str, Any], settings: list[str] | None) -> Config:
+    """The file's settings under the options', --set last."""
+    from edge_runtime.config import load_config
+    from edge_runtime.settings_file import parse_assignment
 
-    with StopSignals() as stop, open_source(config.source.uri) as source, contextlib.ExitStack() as ending:
-        tracking = Run(config, source)
+    for text in settings or ():
+        overrides = overrides | parse_assignment(text, "tracker.eco.samples=30")
+    return load_config(path, overrides)
+
+
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    from edge_runtime.control import ask
+    from edge_runtime.runtime_folder import runtime_folder
+
+    return ask(runtime_folder() / "control.sock", request)
+
+
+def _run(config: Config, *, reproducible: bool = False) -> int:
+    from edge_runtime.adaptation.tracker import tracker_for
+    from edge_runtime.features import configured_features
+    from edge_runtime.outputs import Outputs
+    from edge_runtime.runner import Run, StopSignals
+    from edge_runtime.service import Service
+    from edge_runtime.targets.targets import Targets
+
+    with (
+        StopSignals() as stop,
+        _opened(config, stop, reproducible) as source,
+        contextlib.ExitStack() as ending,
+    ):
+        stop.then(source.stop)
+        run = Run(config, source, reproducible=reproducible)
         features = configured_features(config)
-        tracker = tracker_for(config, features)
-        if isinstance(tracker, AdaptiveTracker):
-            ending.callback(tracker.close)
+        targets = Targets(config.target, lambda: tracker_for(config, features), run.first)
+        ending.callback(targets.close)
+        model, service = _identity(config, features), None
+        if source.live:
+            service = Service(config, source, targets, model)
+            ending.callback(service.close)
+        outputs = service.outputs if service is not None else Outputs(config)
         with _progress() as progress:
-            summary = tracking(tracker, _identity(config, features), stop, progress)
+            summary = run(targets, outputs, model, stop=stop, progress=progress, beside=service)
     typer.echo(summary.text(), err=config.output.tracks == "-")
     return stop.exit_code
+
+
+def _opened(config: Config, stop: StopSignals, reproducible: bool) -> FrameSource:
+    from edge_runtime.sources import RecordedSource, ReplaySource, open_source
+
+    source = open_source(config.source, lambda: stop.received is not None)
+    if not reproducible:
+        return source
+    if not isinstance(source, RecordedSource):
+        source.close()
+        raise SourceError("is no recording", where=source.uri, fix="replay takes a video or a folder")
+    return ReplaySource(source)
 
 
 def _identity(config: Config, features: NetworkFeatures | None) -> ModelIdentity:

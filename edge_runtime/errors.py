@@ -36,8 +36,18 @@ class SourceError(CfvggError):
     """Frames cannot be opened, decoded or understood."""
 
 
+class CameraError(SourceError):
+    """A camera or stream stays away. It may come back: with this exit code systemd tries again."""
+
+    exit_code = 6
+
+
 class BoxError(CfvggError):
     """A target box is empty, not finite, or outside the frame."""
+
+
+class CommandError(CfvggError):
+    """A command to a running service cannot be obeyed now."""
 
 
 class BundleError(CfvggError):
@@ -76,3 +86,7 @@ class ServiceError(CfvggError):
     """The running service cannot be reached, or does not answer."""
 
     exit_code = 5
+
+
+class InstallationError(CfvggError):
+    """The service cannot be installed, removed or asked about."""

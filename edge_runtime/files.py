@@ -24,8 +24,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o644, group_id: int = -1) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename.
+
+    Args:
+        path: its folder is made if it is missing.
+        data: the whole content.
+        mode: permissions of the new file.
+        group_id: its group; -1 for the process's own.
 
     Raises:
         StorageError: the disk is full or the folder not writable; `path` is as it was.
@@ -38,7 +44,8 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)
+            os.chown(name, -1, group_id)
+            Path(name).chmod(mode)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

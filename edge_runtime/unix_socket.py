@@ -56,13 +56,14 @@ def listen(path: Path, backlog: int = 8, mode: int = 0o660) -> socket.socket:
 
 
 def stop_listening(listener: socket.socket) -> None:
-    """Remove the socket's path and close it; a thread that waits in `accept` gets an OSError.
+    """Remove a listener's path, if it has one, and close it; a thread that waits in `accept` gets an OSError.
 
     May be called more than once; never raises.
     """
-    with contextlib.suppress(OSError):
-        # While it is open nobody else can have taken the path.
-        Path(listener.getsockname()).unlink()
+    if listener.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            # While it is open nobody else can have taken the path.
+            Path(listener.getsockname()).unlink()
     with contextlib.suppress(OSError):
         # Closing alone would leave a waiting `accept` waiting.
         listener.shutdown(socket.SHUT_RDWR)

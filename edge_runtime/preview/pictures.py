@@ -89,7 +89,8 @@ def scaled(image: Frame, width_px: int) -> Frame:
 
 def annotated(image: Frame, record: Mapping[str, Any], caption: bool = True) -> Frame:
     """A copy of `image`, of any size, with the box and, if wanted, the state of a record (with `fps`)."""
-    view = View(image, record["frame"], _result(record, image), None, record["fps"])
+    result = _result(record, image)
+    view = View(image, record["frame"], (result,) if result else (), None, record["fps"])
     picture = draw(view)
     if caption:
         write_caption(picture, view.caption(), COLOURS[view.state])

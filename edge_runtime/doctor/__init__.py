@@ -1,0 +1,1 @@
+"""`cfvgg-edge doctor`: what is right and wrong with this machine, each finding with its fix."""
