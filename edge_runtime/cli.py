@@ -7,11 +7,8 @@ Commands import what they need when they run, so that `--help` answers at once e
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +18,12 @@ from edge_runtime.doctor.command import doctor
 from edge_runtime.entry import run_app
 from edge_runtime.errors import ConfigError
 from edge_runtime.installation.commands import service_app
+from edge_runtime.remote import remote_app
 from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.config import Config
-    from edge_runtime.features import NetworkFeatures
-    from edge_runtime.runner import ModelIdentity, Progress
 
 app = typer.Typer(
     add_completion=False,
@@ -41,23 +37,27 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
 app.add_typer(config_app, name="config")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(service_app, name="service")
+app.add_typer(remote_app)
 app.command()(doctor)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")]
+SettingOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
+]
 
 
 @app.command()
 def run(
     *,
     config: ConfigOption = None,
-    source: Annotated[str | None, typer.Option(help="Video, picture folder, or fake:.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Camera, stream, video, picture folder, or fake:.")
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, int8 or float32.")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
     adapt: Annotated[str | None, typer.Option(help="To the target: off, background or blocking.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in TOML.")
-    ] = None,
+    setting: SettingOption = None,
     box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
     box_frame: Annotated[int | None, typer.Option(help="Frame, from 0, that the box belongs to.")] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after so many; 0 for all.")] = None,
@@ -71,9 +71,6 @@ def run(
     device_name: Annotated[str | None, typer.Option(help="Name in the records.")] = None,
 ) -> None:
     """Track one target through a source and say how it went."""
-    from edge_runtime.config import load_config
-    from edge_runtime.settings_file import parse_assignment
-
     overrides: dict[str, Any] = {
         "source.uri": source,
         "source.max_frames": max_frames,
@@ -89,9 +86,54 @@ def run(
         "evaluation.groundtruth": groundtruth,
         "device.name": device_name,
     }
-    for text in setting or ():
-        overrides |= parse_assignment(text, "tracker.eco.samples=30")
-    raise typer.Exit(_run(load_config(config, overrides)))
+    from edge_runtime.launch import launch
+
+    raise typer.Exit(launch(_configured(config, overrides, setting)))
+
+
+@app.command()
+def replay(
+    recording: Annotated[str, typer.Argument(help="Video, picture folder, or fake:.")],
+    *,
+    config: ConfigOption = None,
+    setting: SettingOption = None,
+    box: Annotated[str | None, typer.Option(help="First box X,Y,W,H in pixels.")] = None,
+    tracks: Annotated[str, typer.Option(help="JSON lines; - for standard output.")] = "-",
+) -> None:
+    """Track through a recording with the settings of a service, the same way each time.
+
+    Every frame is tracked, time is the recording's, and the records hold nothing that differs from run to
+    run. Adaptation in the background becomes one that the first frame waits for.
+    """
+    overrides: dict[str, Any] = {
+        "source.uri": recording,
+        "source.realtime": False,
+        "source.loop": False,
+        "target.box": _numbers(box),
+        "output.tracks": tracks,
+    }
+    settings = _configured(config, overrides, setting)
+    if settings.adapt.mode == "background":
+        settings = _configured(config, overrides | {"adapt.mode": "blocking"}, setting)
+    from edge_runtime.launch import launch
+
+    raise typer.Exit(launch(settings, reproducible=True))
+
+
+@app.command()
+def bench(
+    *,
+    config: ConfigOption = None,
+    bundle: Annotated[str | None, typer.Option(help="Bundle folder from cfvgg-export.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Tracker: {', '.join(PRESETS)}.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of 30 frames for each model.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure the tracker with each model of the bundle, and remember the faster one for dtype = "auto"."""
+    from edge_runtime.bench_command import run_bench
+
+    overrides = {"model.bundle": bundle, "tracker.preset": preset}
+    typer.echo(run_bench(_configured(config, overrides, None), rounds, as_json=as_json))
 
 
 @app.command()
@@ -161,48 +203,14 @@ def main() -> None:
     run_app(app, "cfvgg-edge")
 
 
-def _run(config: Config) -> int:
-    from edge_runtime.adaptation.tracker import AdaptiveTracker, tracker_for
-    from edge_runtime.features import configured_features
-    from edge_runtime.runner import Run, StopSignals
-    from edge_runtime.sources import open_source
+def _configured(path: Path | None, overrides: dict[str, Any], settings: list[str] | None) -> Config:
+    """The file's settings under the options', --set last."""
+    from edge_runtime.config import load_config
+    from edge_runtime.settings_file import parse_assignment
 
-    with StopSignals() as stop, open_source(config.source.uri) as source, contextlib.ExitStack() as ending:
-        tracking = Run(config, source)
-        features = configured_features(config)
-        tracker = tracker_for(config, features)
-        if isinstance(tracker, AdaptiveTracker):
-            ending.callback(tracker.close)
-        with _progress() as progress:
-            summary = tracking(tracker, _identity(config, features), stop, progress)
-    typer.echo(summary.text(), err=config.output.tracks == "-")
-    return stop.exit_code
-
-
-def _identity(config: Config, features: NetworkFeatures | None) -> ModelIdentity:
-    """What to call the tracker and its network."""
-    from edge_runtime.runner import ModelIdentity
-
-    preset = config.tracker.preset
-    if features is None:
-        return ModelIdentity(f"{preset} without a network", None)
-    manifest, dtype = features.bundle.manifest, features.dtype
-    sha256 = manifest.models[dtype].sha256
-    return ModelIdentity(f"{preset}, {manifest.name} {dtype}, sha256 {sha256[:12]}", sha256)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A line that counts frames, only for someone who watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        yield lambda done, total: typer.echo(
-            f"\rframe {done}{f'/{total}' if total else ''}", err=True, nl=False
-        )
-    finally:
-        typer.echo(err=True)
+    for text in settings or ():
+        overrides = overrides | parse_assignment(text, "tracker.eco.samples=30")
+    return load_config(path, overrides)
 
 
 def _numbers(text: str | None) -> list[float] | None:

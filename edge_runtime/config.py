@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 from edge_runtime.adaptation.settings import AdaptConfig
 from edge_runtime.errors import ConfigError
+from edge_runtime.preview.settings import PreviewConfig
+from edge_runtime.publishers.settings import MetricsConfig, MqttConfig, SocketConfig, UdpConfig
 from edge_runtime.settings_file import overridden, read_toml, require
 from edge_runtime.structure import structure
+from edge_runtime.targets.settings import TargetConfig
 from edge_runtime.trackers.presets import PresetName, with_preset
 from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig
 
@@ -27,26 +30,67 @@ class DeviceConfig:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where frames come from: see `edge_runtime.sources.open_source`; `max_frames` 0 means all."""
+    """Where frames come from; `edge_runtime.sources.open_source` says what a URI may be.
+
+    Attributes:
+        uri: a camera, a stream, a video file, a folder of pictures, or the fake.
+        max_frames: after which a run stops; 0 for none.
+        loop: repeat a recording without end.
+        realtime: play a recording at its rate, as a camera would, instead of as fast as it is asked for.
+        width, height: asked of a camera, in pixels; it may give another size.
+        rate_hz: asked of a camera, or that of a recording in real time; 0 for its own.
+        pixel_format: asked of a V4L2 camera.
+        stream: of a Pi camera: "main", or "lores", the second output of its image processor (YUV 4:2:0).
+        sensor_size: (width, height) of a Pi camera's sensor mode; () for the fastest that sees everything.
+        open_timeout_s: for opening, up to the first frame.
+        capture_timeout_s: without a usable frame, after which the camera is opened again.
+        reopen_wait_s, reopen_most_s: pause before opening again, doubled at every attempt up to the second.
+        give_up_after: attempts in a row, then the run fails.
+    """
 
     uri: str = ""
     max_frames: int = 0
+    loop: bool = False
+    realtime: bool = False
+    width: int = 640
+    height: int = 480
+    rate_hz: float = 0.0
+    pixel_format: Literal["auto", "YUYV", "MJPG"] = "auto"
+    stream: Literal["main", "lores"] = "main"
+    sensor_size: tuple[int, ...] = ()
+    open_timeout_s: float = 10.0
+    capture_timeout_s: float = 2.0
+    reopen_wait_s: float = 0.5
+    reopen_most_s: float = 10.0
+    give_up_after: int = 6
 
     def __post_init__(self) -> None:
         require("source.max_frames", self.max_frames, self.max_frames >= 0, "0 (all) or more")
+        for name, most in (("width", 7680), ("height", 4320)):
+            value = getattr(self, name)
+            require(f"source.{name}", value, 32 <= value <= most and value % 2 == 0, f"even, 32 to {most}")
+        rate_hz = self.rate_hz
+        require("source.rate_hz", rate_hz, rate_hz == 0 or 1 <= rate_hz <= 1000, "0 (its own) or 1 to 1000")
+        size = list(self.sensor_size)
+        good = len(size) in (0, 2) and all(side > 0 for side in size)
+        require("source.sensor_size", size, good, "[] or width and height")
+        for name, least, most in (
+            ("open_timeout_s", 0.1, 600),
+            ("capture_timeout_s", 0.1, 600),
+            ("reopen_wait_s", 0, 600),
+            ("reopen_most_s", self.reopen_wait_s, 3600),
+            ("give_up_after", 0, 1_000_000),
+        ):
+            value = getattr(self, name)
+            require(f"source.{name}", value, least <= value <= most, f"{least:g} to {most:g}")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The bundle folder and which of its models runs; `auto` takes int8."""
+    """The bundle folder and which of its models runs; see `features.chosen_dtype` about `auto`."""
 
     bundle: str = ""
     dtype: Literal["auto", "int8", "float32"] = "auto"
-
-    @property
-    def chosen_dtype(self) -> Literal["int8", "float32"]:
-        """`dtype` with `auto` resolved."""
-        return "int8" if self.dtype == "auto" else self.dtype
 
 
 @dataclass(frozen=True)
@@ -64,32 +108,24 @@ class TrackerConfig:
 
 
 @dataclass(frozen=True)
-class TargetConfig:
-    """The first box, x,y,w,h in pixels, and the frame (from 0) that it belongs to.
+class OutputConfig:
+    """What a run leaves behind; an empty path leaves that one out, tracks "-" means standard output.
 
-    Without a box, the ground truth of that frame is taken.
-
-    Frames before it are published as `searching`.
+    In live runs, a file of tracks that would exceed `tracks_max_mb` (0: no limit) is put aside, and
+    `tracks_keep` of these are kept.
     """
 
-    box: tuple[float, ...] = ()
-    frame: int = 0
-
-    def __post_init__(self) -> None:
-        require("target.box", list(self.box), len(self.box) in (0, 4), "four numbers x,y,w,h in pixels")
-        require("target.frame", self.frame, self.frame >= 0, "0 or more")
-
-
-@dataclass(frozen=True)
-class OutputConfig:
-    """What a run leaves behind; an empty path leaves that one out, tracks "-" means standard output."""
-
     tracks: str = ""
+    tracks_max_mb: float = 64.0
+    tracks_keep: int = 4
     video: str = ""
     contact_sheet: str = ""
     contact_sheet_frames: int = 12
 
     def __post_init__(self) -> None:
+        most_mb, keep = self.tracks_max_mb, self.tracks_keep
+        require("output.tracks_max_mb", most_mb, 0 <= most_mb <= 1e6, "0 (no limit) to 1000000")
+        require("output.tracks_keep", keep, 0 <= keep <= 1000, "0 to 1000")
         n = self.contact_sheet_frames
         require("output.contact_sheet_frames", n, 1 <= n <= 100, "1 to 100")
         for name, suffix in (("video", ".mp4"), ("contact_sheet", ".png")):
@@ -116,6 +152,11 @@ class Config:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    socket: SocketConfig = field(default_factory=SocketConfig)
+    udp: UdpConfig = field(default_factory=UdpConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    preview: PreviewConfig = field(default_factory=PreviewConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

@@ -46,6 +46,10 @@ class BoxError(CfvggError):
     """A target box is empty, not finite, or outside the frame."""
 
 
+class CommandError(CfvggError):
+    """A command to a running service cannot be obeyed now."""
+
+
 class BundleError(CfvggError):
     """A model bundle is missing, damaged, or does not match its own manifest."""
 

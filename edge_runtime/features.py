@@ -147,4 +147,14 @@ def configured_features(config: Config) -> NetworkFeatures | None:
     """
     if not config.model.bundle:
         return None
-    return NetworkFeatures(Bundle.open(Path(config.model.bundle)), config.model.chosen_dtype)
+    bundle = Bundle.open(Path(config.model.bundle))
+    return NetworkFeatures(bundle, chosen_dtype(config, bundle))
+
+
+def chosen_dtype(config: Config, bundle: Bundle) -> str:
+    """`config.model.dtype`; "auto" is what `cfvgg-edge bench` found to be faster here, else int8."""
+    from edge_runtime.bench import remembered  # noqa: PLC0415 (it makes features itself)
+
+    if config.model.dtype != "auto":
+        return config.model.dtype
+    return remembered(bundle, config.tracker.preset) or "int8"

@@ -14,16 +14,18 @@ TIMEX_BYTES = 256  # struct timex takes 208 on 64-bit Linux
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """Both values are None when the machine does not tell.
+    """A value is None when the machine does not tell.
 
     Attributes:
         clock_synced: whether the wall clock is synchronised with a time server.
         throttled: the Raspberry Pi firmware's bits; 0 is healthy. Now: 0 undervoltage, 1 frequency
             capped, 2 throttled, 3 soft temperature limit; bits 16 to 19 the same since start-up.
+        temperature_celsius: of the processor.
     """
 
     clock_synced: bool | None
     throttled: int | None
+    temperature_celsius: float | None = None
 
 
 class Host:
@@ -44,7 +46,7 @@ class Host:
         now_s = time.monotonic()
         if now_s - self._read_at_s >= self.refresh_s:
             self._read_at_s = now_s
-            self._status = HostStatus(self._clock_synced(), self._throttled())
+            self._status = HostStatus(self._clock_synced(), self._throttled(), self._temperature())
         return self._status
 
     def _clock_synced(self) -> bool | None:
@@ -57,6 +59,14 @@ class Host:
         for path in sorted(self.root.glob("sys/devices/platform/soc*/*firmware/get_throttled")):
             try:
                 return int(path.read_text(), 16)
+            except (OSError, ValueError):
+                continue
+        return None
+
+    def _temperature(self) -> float | None:
+        for path in sorted(self.root.glob("sys/class/thermal/thermal_zone*/temp")):
+            try:
+                return int(path.read_text()) / 1000
             except (OSError, ValueError):
                 continue
         return None

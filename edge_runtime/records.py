@@ -65,15 +65,16 @@ class RecordMaker:
 
     device: str
     model_sha256: str | None
-    track_id: int = 1
 
-    def __call__(self, frame: CapturedFrame, result: TrackResult | None, host: HostStatus) -> TrackRecord:
-        """The record of a frame; `result` is None while there is no target yet."""
+    def __call__(
+        self, frame: CapturedFrame, result: TrackResult | None, host: HostStatus, track_id: int = 1
+    ) -> TrackRecord:
+        """The record of a target in a frame; `result` is None while there is none."""
         r = result
         return TrackRecord(
             schema=SCHEMA,
             device=self.device,
-            track_id=self.track_id,
+            track_id=track_id,
             frame=frame.index,
             t_monotonic_ns=frame.t_monotonic_ns,
             t_unix=rounded(frame.t_unix, 6),

@@ -35,17 +35,22 @@ CODEC = "mp4v"
 
 @dataclass(frozen=True)
 class View:
-    """What there is to see of one frame; `result` and `truth` may be missing."""
+    """What there is to see of one frame: any number of targets, and the truth about the first, if known."""
 
     image: Frame
     index: int
-    result: TrackResult | None
+    results: tuple[TrackResult, ...]
     truth: Box | None
     fps: float | None
 
     @property
+    def result(self) -> TrackResult | None:
+        """The first target's."""
+        return self.results[0] if self.results else None
+
+    @property
     def state(self) -> TrackState:
-        """The track's state; searching without a result."""
+        """The first target's state; searching without one."""
         return self.result.state if self.result else TrackState.SEARCHING
 
     def caption(self) -> str:
@@ -77,9 +82,10 @@ def draw(view: View) -> Frame:
     thickness = max(2, round(min(image.shape[:2]) / 180))
     if view.truth is not None:
         cv2.rectangle(image, *_corners(view.truth), TRUTH_COLOUR, thickness // 2)
-    if view.result is not None and all(math.isfinite(v) for v in view.result.box):
-        solid = view.state in (TrackState.TRACKING, TrackState.REACQUIRED)
-        _rectangle(image, view.result.box, COLOURS[view.state], thickness, solid)
+    for result in view.results:
+        if all(math.isfinite(v) for v in result.box):
+            solid = result.state in (TrackState.TRACKING, TrackState.REACQUIRED)
+            _rectangle(image, result.box, COLOURS[result.state], thickness, solid)
     return image
 
 

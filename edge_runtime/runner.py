@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
 from edge_runtime.config import Config
 from edge_runtime.errors import ConfigError, SourceError
 from edge_runtime.evaluation import GroundTruth, Score, evaluate, read_groundtruth
-from edge_runtime.host import Host, host_name
+from edge_runtime.host import Host, HostStatus, host_name
 from edge_runtime.outputs import Outputs
 from edge_runtime.records import RecordMaker, TrackRecord
 from edge_runtime.render import View
 from edge_runtime.sources import CapturedFrame, FrameSource
-from edge_runtime.types import Box, Tracker, TrackResult, TrackState, check_box
+from edge_runtime.targets.targets import Targets, Tracked
+from edge_runtime.types import Box, check_box
 
 LATENCIES_KEPT = 10_000  # a service runs for months
 FPS_SMOOTHING = 0.1
@@ -106,6 +108,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._then: Callable[[], None] = lambda: None
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Call `action` when a signal comes, in the handler; at once if one has come."""
+        self._then = action
+        if self.received is not None:
+            action()
 
     @property
     def exit_code(self) -> int:
@@ -126,6 +135,16 @@ class StopSignals:
         if self.received is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
+        self._then()
+
+
+class Beside(Protocol):
+    """What goes on beside the loop of a live run; it must never make the loop wait."""
+
+    def frame_done(
+        self, frame: CapturedFrame, records: Sequence[TrackRecord], loop_s: float, fps: float | None
+    ) -> None:
+        """A frame has gone through the loop, in `loop_s` seconds since it was taken over from the source."""
 
 
 class Run:
@@ -134,22 +153,24 @@ class Run:
     Args:
         config: its `target`, `source.max_frames`, `output`, `device` and `evaluation` are used.
         source: open; closing it is the caller's business.
+        reproducible: records say nothing of this machine and of how long things took.
+
+    Attributes:
+        first: the first target's box; None where a command or movement starts it.
 
     Raises:
-        ConfigError: neither a target box nor ground truth to take it from is given.
-        BoxError: it is unusable.
+        ConfigError: a recording is to be tracked, and nothing says what.
+        BoxError: the first box is unusable.
         SourceError: the ground truth cannot be read.
     """
 
-    def __init__(self, config: Config, source: FrameSource) -> None:
-        self.config, self.source = config, source
+    def __init__(self, config: Config, source: FrameSource, *, reproducible: bool = False) -> None:
+        self.config, self.source, self._reproducible = config, source, reproducible
         path = config.evaluation.groundtruth
         self._truth: GroundTruth | None = read_groundtruth(Path(path)) if path else None
-        width, height = source.frame_size
-        self._box = check_box(self._first_box(), (height, width))
+        self.first = self._first_box()
         self._host = Host()
         self._frames = 0
-        self._started = False
         self._states: Counter[str] = Counter()
         self._boxes: dict[int, Box | None] = {}
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -157,18 +178,23 @@ class Run:
 
     def __call__(
         self,
-        tracker: Tracker,
+        targets: Targets,
+        outputs: Outputs,
         model: ModelIdentity,
+        *,
         stop: StopSignals | None = None,
         progress: Progress | None = None,
+        beside: Beside | None = None,
     ) -> RunSummary:
         """Run until the source ends, `max_frames` are done, or `stop` has received a signal.
 
         Args:
-            tracker: not started yet.
+            targets: not started yet.
+            outputs: closed at the end, whatever it is.
             model: what stands in the records and the summary.
             stop: asked after every frame.
             progress: called after every frame with the frames done and, if known, their total.
+            beside: told of every frame.
 
         Raises:
             SourceError: a frame cannot be read; tracks so far stay, pictures are not made.
@@ -178,56 +204,69 @@ class Run:
         limit = self.config.source.max_frames or None
         total = min((n for n in (limit, self.source.frame_count) if n is not None), default=None)
         make_record = RecordMaker(self.config.device.name or host_name(), model.sha256)
-        outputs = Outputs(self.config.output)
         try:
             for frame in itertools.islice(self.source, limit):
-                result = self._track(tracker, frame)
-                self._output(frame, result, make_record(frame, result, self._host.status()), outputs)
+                frame_s = time.perf_counter()
+                records = self._frame(frame, targets, make_record, outputs)
+                if beside is not None:
+                    beside.frame_done(frame, records, time.perf_counter() - frame_s, self.fps)
                 if progress is not None:
                     progress(self._frames, total)
                 if stop is not None and stop.received:
                     break
-            self._check_started(stop)
+            self._check_started(targets, stop)
             files = outputs.save()
         finally:
             outputs.close()
         return self._summary(model, time.perf_counter() - start_s, files)
 
-    def _first_box(self) -> tuple[float, ...]:
-        target = self.config.target
+    @property
+    def fps(self) -> float | None:
+        """Frames a second that the trackers could do, smoothed; None before the second frame."""
+        return 1e3 / self._mean_latency_ms if self._mean_latency_ms else None
+
+    def _first_box(self) -> Box | None:
+        target, (width, height) = self.config.target, self.source.frame_size
         box = target.box or (self._truth.box(target.frame) if self._truth else None)
-        if not box:
-            raise ConfigError("no target is given", fix="set target.box or --box X,Y,W,H")
-        return box
+        if box:
+            return check_box(box, (height, width))
+        if not self.source.live and target.start == "command":
+            raise ConfigError(
+                "no target is given", fix='set target.box, --box X,Y,W,H or target.start = "motion"'
+            )
+        return None
 
-    def _output(
-        self, frame: CapturedFrame, result: TrackResult | None, record: TrackRecord, outputs: Outputs
-    ) -> None:
+    def _frame(
+        self, frame: CapturedFrame, targets: Targets, make_record: RecordMaker, outputs: Outputs
+    ) -> list[TrackRecord]:
+        tracked = targets.frame(frame)
+        host = HostStatus(None, None) if self._reproducible else self._host.status()
+        records = [make_record(frame, t.result, host, t.track_id) for t in tracked]
+        if not records and not targets.paused:
+            records = [make_record(frame, None, host, targets.last_id + 1)]
+        if self._reproducible:
+            records = [dataclasses.replace(record, latency_ms=None) for record in records]
+        self._count(frame, tracked, records)
         truth = self._truth.box(frame.index) if self._truth else None
-        fps = 1e3 / self._mean_latency_ms if self._mean_latency_ms else None
-        outputs.add(record, View(frame.image, frame.index, result, truth, fps), self.source.frame_rate_hz)
+        view = View(frame.image, frame.index, tuple(t.result for t in tracked), truth, self.fps)
+        outputs.add(records, view, self.source.frame_rate_hz)
+        return records
+
+    def _count(self, frame: CapturedFrame, tracked: list[Tracked], records: list[TrackRecord]) -> None:
         self._frames += 1
-        self._states[record.state] += 1
+        self._states.update(record.state for record in records)
         if self._truth is not None:
-            self._boxes[frame.index] = result.box if result else None
+            self._boxes[frame.index] = tracked[0].result.box if tracked else None
+        # The first frame of a target is training only; it says nothing of the speed.
+        latencies_ms = [t.result.latency_ms for t in tracked if not t.first]
+        if latencies_ms:
+            latency_ms = sum(latencies_ms)
+            self._latencies_ms.append(latency_ms)
+            mean_ms = self._mean_latency_ms or latency_ms
+            self._mean_latency_ms = mean_ms + FPS_SMOOTHING * (latency_ms - mean_ms)
 
-    def _track(self, tracker: Tracker, frame: CapturedFrame) -> TrackResult | None:
-        if frame.index < self.config.target.frame:
-            return None
-        if not self._started:
-            start_s = time.perf_counter()
-            tracker.init(frame.image, self._box)
-            self._started = True
-            latency_ms = (time.perf_counter() - start_s) * 1e3
-            return TrackResult(self._box, 1.0, math.nan, TrackState.TRACKING, latency_ms)
-        result = tracker.update(frame.image)
-        self._latencies_ms.append(result.latency_ms)
-        mean_ms = self._mean_latency_ms or result.latency_ms
-        self._mean_latency_ms = mean_ms + FPS_SMOOTHING * (result.latency_ms - mean_ms)
-        return result
-
-    def _check_started(self, stop: StopSignals | None) -> None:
-        if not self._started and not (stop and stop.received):
+    def _check_started(self, targets: Targets, stop: StopSignals | None) -> None:
+        if self.first is not None and not targets.started and not (stop and stop.received):
             raise SourceError(
                 f"ends after {self._frames} frames, the target is in frame {self.config.target.frame}",
                 where=self.source.uri,
@@ -247,6 +286,6 @@ class Run:
             p50_ms=float(p50_ms),
             p95_ms=float(p95_ms),
             states=dict(self._states),
-            score=evaluate(self._boxes, self._truth) if self._truth and self._started else None,
+            score=evaluate(self._boxes, self._truth) if self._truth and any(self._boxes.values()) else None,
             files=files,
         )

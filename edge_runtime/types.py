@@ -19,6 +19,7 @@ from edge_runtime.errors import BoxError
 Frame = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 ComplexArray = NDArray[np.complex64]
+Place = tuple[float, float]  # row, column in pixels of the frame
 
 
 MOST_FRAMES = 4  # a box may be so many times as wide or high as the frame
@@ -100,6 +101,19 @@ class TrackResult:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a filter answers when it is asked about a place.
+
+    Attributes:
+        centre: where in the window the response is highest: (row, column), pixels.
+        confidence: that the target is there, 0 to 1.
+    """
+
+    centre: Place
+    confidence: float
+
+
 class Tracker(Protocol):
     """A single-object tracker."""
 
@@ -108,3 +122,6 @@ class Tracker(Protocol):
 
     def update(self, image: Frame) -> TrackResult:
         """Find the target in the next frame. Raises `SourceError` if the frame size changed."""
+
+    def close(self) -> None:
+        """Stop what works in the background; `init` starts it again."""

@@ -1,4 +1,4 @@
-"""`cfvgg-export`: from weights to a checked bundle; `distill`: from photos to weights; `flops`: their cost.
+"""`cfvgg-export`: weights to a checked bundle; `distill`: photos to weights; `flops`; `preview` of a device.
 
 Commands import what they need when they run: torch takes seconds and `--help` should not.
 """
@@ -136,6 +136,42 @@ def distill(
             figures = {k: v for k, v in run.rows[-1].items() if k.startswith(("validation", "AUC"))}
             lines = [f"{name}: {value:.4f}" for name, value in figures.items()]
             typer.echo("\n".join([*lines, f"student: {out / STUDENT}"]))
+
+
+@app.command()
+def preview(
+    host: Annotated[
+        str, typer.Argument(help="As for ssh: [user@]host, or a name in your ssh configuration.")
+    ],
+    *,
+    remote_command: Annotated[
+        str, typer.Option(help="On the device, if it is elsewhere: ~/cfvgg/bin/cfvgg-edge.")
+    ] = "cfvgg-edge",
+    ssh_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="As for ssh's -o: Port=2222.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
+    quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page, on 127.0.0.1; 0: a free one.")
+    ] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in your browser.")] = True,
+) -> None:
+    """Watch a device's tracker in your browser, through ssh; pick its target there with the mouse."""
+    from export.preview.command import show_preview
+
+    wanted = {"--width": width, "--quality": quality, "--max-rate": max_rate}
+    options = [part for name, value in wanted.items() if value is not None for part in (name, str(value))]
+    show_preview(
+        host,
+        remote_command=remote_command,
+        remote_options=options,
+        ssh_options=ssh_option or (),
+        port=port,
+        browser=browser,
+        say=typer.echo,
+    )
 
 
 @app.command()

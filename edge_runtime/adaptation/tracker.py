@@ -29,7 +29,7 @@ from edge_runtime.errors import CfvggError, ConfigError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from edge_runtime.trackers.base import CorrelationTracker
 from edge_runtime.trackers.blocks import network_levels
-from edge_runtime.types import Box, Frame, Tracker, TrackResult
+from edge_runtime.types import Box, Frame, Place, Sighting, Tracker, TrackResult
 
 MOST_KEPT_BYTES = 24_000_000  # of frames to refit with
 MOST_KEPT = 12
@@ -129,6 +129,24 @@ class AdaptiveTracker:
         if self._pending and self._tracker.learned:
             self._keep(image)
         return result
+
+    @property
+    def centre(self) -> Place:
+        """Of the target, (row, column)."""
+        return self._tracker.centre
+
+    @centre.setter
+    def centre(self, centre: Place) -> None:
+        self._tracker.centre = centre
+
+    @property
+    def reacquired_above(self) -> float:
+        """Confidence that a frame needs to end a loss."""
+        return self._tracker.reacquired_above
+
+    def look(self, image: Frame, centre: Place) -> Sighting:
+        """Ask the filter about the window around a place; the target stays where it is."""
+        return self._tracker.look(image, centre)
 
     def close(self) -> None:
         """Give up what is being adapted, if anything, and wait for its thread to end."""

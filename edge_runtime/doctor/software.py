@@ -75,10 +75,11 @@ def model_checks(config: Config | None) -> Iterator[Check]:
 
 def _bundle(config: Config) -> Iterator[Check]:
     from edge_runtime.bundle import Bundle  # noqa: PLC0415
+    from edge_runtime.features import chosen_dtype  # noqa: PLC0415
     from edge_runtime.interpreter import Interpreter  # noqa: PLC0415
 
     bundle = Bundle.open(Path(config.model.bundle))
-    dtype = config.model.chosen_dtype
+    dtype = chosen_dtype(config, bundle)
     size = bundle.manifest.models[dtype].fingerprint.size_px if dtype in bundle.models else 0
     interpreter = Interpreter(bundle.model(dtype), (1, size, size, 3))
     yield ok("model", f"{bundle.manifest.name} in {bundle.path}: checksums, tensors and test answers match")

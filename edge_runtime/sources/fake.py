@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import FrameSource
+from edge_runtime.sources.base import RecordedSource
 from edge_runtime.structure import structure
 from edge_runtime.types import Box, Frame
 
@@ -58,19 +58,47 @@ class FakeScript:
                 raise ValueError(f"{name} = {getattr(self, name)} is out of range")
 
 
-class FakeSource(FrameSource):
-    """A live source that runs a `FakeScript`."""
+class Scene:
+    """The pictures of a fake camera.
 
-    _live = True
+    Args:
+        script: its size, target and seed are used.
+    """
+
+    def __init__(self, script: FakeScript) -> None:
+        self._script = script
+        noise = np.random.default_rng(script.seed)
+        self._wall = _texture(noise, (script.height, script.width), 9, 140)
+        self._target = _texture(noise, (script.target_px, script.target_px), 3, 255)
+
+    def box(self, step: int) -> Box:
+        """Where the target is, exactly, at a step along its path."""
+        script, side = self._script, self._script.target_px
+        turn = 2 * math.pi * step / TURN_FRAMES
+        x = (script.width - side) * (0.5 + 0.4 * math.sin(turn))
+        y = (script.height - side) * (0.5 + 0.4 * math.sin(2 * turn))
+        return Box(float(round(x)), float(round(y)), float(side), float(side))
+
+    def image(self, box: Box | None) -> Frame:
+        """The wall with the target in a box, or without it: uint8 (height, width, 3), BGR."""
+        image = self._wall.copy()
+        if box is not None:
+            x, y, w, h = (int(v) for v in box)
+            image[y : y + h, x : x + w] = self._target
+        return image
+
+
+class FakeSource(RecordedSource):
+    """A recording of a `Scene`, which knows what time it is."""
+
+    _tells_time = True
 
     def __init__(self, script: FakeScript | None = None, uri: str = "fake:") -> None:
         self.uri, self.script = uri, script or FakeScript()
         self.frame_size = (self.script.width, self.script.height)
         self.frame_rate_hz = self.script.rate_hz
         self.frame_count = self.script.frames
-        noise = np.random.default_rng(self.script.seed)
-        self._wall = _texture(noise, (self.script.height, self.script.width), 9, 140)
-        self._target = _texture(noise, (self.script.target_px, self.script.target_px), 3, 255)
+        self._scene = Scene(self.script)
 
     @classmethod
     def from_uri(cls, uri: str) -> Self:
@@ -79,19 +107,17 @@ class FakeSource(FrameSource):
         Raises:
             SourceError: an unknown name, or a value of the wrong type or out of range.
         """
-        settings = dict(parse_qsl(uri.removeprefix("fake:").removeprefix("?"), keep_blank_values=True))
-        data = {name: _number_or_text(value) for name, value in settings.items()}
-        return cls(structure(FakeScript, data, uri, SourceError), uri)
+        settings = uri_settings(uri)
+        if settings.get("live") is False:
+            del settings["live"]
+        return cls(structure(FakeScript, settings, uri, SourceError), uri)
 
     def box(self, index: int) -> Box:
         """Where the target is, exactly, in frame `index`."""
-        side = self.script.target_px
-        turn = 2 * math.pi * index / TURN_FRAMES
-        x = (self.script.width - side) * (0.5 + 0.4 * math.sin(turn))
-        y = (self.script.height - side) * (0.5 + 0.4 * math.sin(2 * turn))
-        return Box(float(round(x)), float(round(y)), float(side), float(side))
+        return self._scene.box(index)
 
-    def _images(self) -> Iterator[Frame]:
+    def images(self) -> Iterator[Frame]:
+        """The frames, up to the fault."""
         for index in range(self.script.frames):
             fault = self.script.fault if index >= self.script.fault_frame else "none"
             if fault == "end":
@@ -103,10 +129,21 @@ class FakeSource(FrameSource):
 
     def image(self, index: int) -> Frame:
         """Frame `index`: uint8 (height, width, 3), BGR."""
-        image = self._wall.copy()
-        x, y, w, h = (int(v) for v in self.box(index))
-        image[y : y + h, x : x + w] = self._target
-        return image
+        return self._scene.image(self.box(index))
+
+
+def uri_settings(uri: str) -> dict[str, Any]:
+    """What stands behind `fake:`, numbers and truth values as such.
+
+    Raises:
+        SourceError: a name is given twice.
+    """
+    pairs = parse_qsl(uri.removeprefix("fake:").removeprefix("?"), keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SourceError(f"{twice} is given twice", where=uri, fix="give it once")
+    return {name: _value(text) for name, text in pairs}
 
 
 def _texture(noise: np.random.Generator, size: tuple[int, int], grain_px: int, high: int) -> Frame:
@@ -117,10 +154,12 @@ def _texture(noise: np.random.Generator, size: tuple[int, int], grain_px: int, h
     return cast(Frame, (40 + fine * (high - 40)).astype(np.uint8))
 
 
-def _number_or_text(value: str) -> Any:
+def _value(text: str) -> Any:
+    if text in {"true", "false"}:
+        return text == "true"
     for kind in (int, float):
         try:
-            return kind(value)
+            return kind(text)
         except ValueError:
             continue
-    return value
+    return text

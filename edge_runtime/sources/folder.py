@@ -10,13 +10,13 @@ from typing import cast
 import cv2
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import FrameSource
+from edge_runtime.sources.base import RecordedSource
 from edge_runtime.types import Frame
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff"}
 
 
-class FolderSource(FrameSource):
+class FolderSource(RecordedSource):
     """Every picture of a folder (not of folders inside it). Grey pictures come out as BGR.
 
     Raises:
@@ -38,7 +38,8 @@ class FolderSource(FrameSource):
         first = read_picture(self.files[0])
         self.frame_size = (first.shape[1], first.shape[0])
 
-    def _images(self) -> Iterator[Frame]:
+    def images(self) -> Iterator[Frame]:
+        """The pictures, each read when it is asked for."""
         yield from map(read_picture, self.files)
 
 

@@ -10,7 +10,7 @@ from typing import cast
 import cv2
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import FrameSource
+from edge_runtime.sources.base import RecordedSource
 from edge_runtime.types import Frame
 
 # Containers without an index only estimate their frame count; a file that yields less than this
@@ -18,7 +18,7 @@ from edge_runtime.types import Frame
 LEAST_SHARE = 0.9
 
 
-class VideoSource(FrameSource):
+class VideoSource(RecordedSource):
     """The frames of a video file, each decoded when it is asked for.
 
     Raises:
@@ -39,7 +39,8 @@ class VideoSource(FrameSource):
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frame_count = int(count) if math.isfinite(count) and count > 0 else None
 
-    def _images(self) -> Iterator[Frame]:
+    def images(self) -> Iterator[Frame]:
+        """The frames, each decoded when it is asked for."""
         decoded = 0
         image, self._first = self._first, None
         while image is not None:

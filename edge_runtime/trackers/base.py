@@ -12,7 +12,7 @@ from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLo
 from edge_runtime.errors import SourceError
 from edge_runtime.trackers.profile import StageTimes
 from edge_runtime.trackers.sampling import is_grey, round_half_up
-from edge_runtime.types import Box, Frame, TrackResult, check_box
+from edge_runtime.types import Box, Frame, Place, Sighting, TrackResult, check_box
 
 MIN_TARGET_PX = 4.0
 USUAL_MOST = 7.0  # a usual ratio counts at most so many times that of confidence 0.5
@@ -88,6 +88,23 @@ class CorrelationTracker(abc.ABC):
         self.centre, self.scale = centre, scale
         self._usual_psr.add(psr)
         self._learn(frame)
+
+    @property
+    def reacquired_above(self) -> float:
+        """Confidence that a frame needs to end a loss."""
+        return self._confidence_config.reacquired_above
+
+    def look(self, image: Frame, centre: Place) -> Sighting:
+        """Ask the filter about the window around a place; the target stays where it is."""
+        kept = self.centre, self.scale
+        self.centre = centre
+        psr = self._locate(self._view(image))
+        sighting = Sighting(self.centre, self.confidence_model(psr, self._usual_psr.before(psr)))
+        self.centre, self.scale = kept
+        return sighting
+
+    def close(self) -> None:  # noqa: B027 (of these, none works in the background)
+        """Nothing works in the background."""
 
     def succeed(self, other: CorrelationTracker) -> None:
         """Go on where `other` is, which tracks the same target with other features."""

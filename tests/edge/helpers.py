@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge_runtime.config import SourceConfig
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import FakeSource
+from edge_runtime.sources import FakeSource, FrameSource, open_source
 from edge_runtime.types import Box, Frame, TrackResult, TrackState, check_box
 
 SHA256 = "ab" * 32
@@ -39,6 +40,14 @@ class TemplateTracker:
         state = TrackState.TRACKING if score > 0.5 else TrackState.LOST
         box = Box(float(x), float(y), float(w), float(h))
         return TrackResult(box, score, float(psr), state, (time.perf_counter() - start_s) * 1e3)
+
+    def close(self) -> None:
+        pass
+
+
+def opened(uri: str, **settings: Any) -> FrameSource:
+    """The source that a URI names, with other settings of `[source]`."""
+    return open_source(SourceConfig(uri=uri, **settings))
 
 
 def pictures(folder: Path, images: Sequence[Any], suffix: str = ".png") -> Path:
@@ -76,7 +85,8 @@ def otb_truth(path: Path, boxes: Sequence[Box]) -> Path:
 
 def decoded(path: Path) -> list[Frame]:
     """Every frame of a video."""
-    capture, frames = cv2.VideoCapture(str(path)), []
+    capture = cv2.VideoCapture(str(path))
+    frames: list[Frame] = []
     while True:
         good, image = capture.read()
         if not good:

@@ -55,12 +55,16 @@ def template(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     opened = SimpleNamespace(manifest=SimpleNamespace(name="template", models=models))
 
     def network(config: Config) -> SimpleNamespace | None:
-        dtype = config.model.chosen_dtype
+        dtype = dtype_of(config)
         return SimpleNamespace(bundle=opened, dtype=dtype) if config.model.bundle else None
 
     monkeypatch.setattr(features, "configured_features", network)
     monkeypatch.setattr(trackers, "make_tracker", make_tracker)
     return asked
+
+
+def dtype_of(config: Config) -> str:
+    return "int8" if config.model.dtype == "auto" else config.model.dtype
 
 
 def fake_box() -> str:
@@ -105,7 +109,7 @@ def test_options_win_over_the_file(edge: Any, template: list[Config], tmp_path: 
     )  # fmt: skip
     assert first.out.splitlines()[0].startswith("frames    2 of 320x240")
     assert second.out.splitlines()[0].startswith("frames    3 of 320x240")
-    assert [c.model.chosen_dtype for c in template] == ["int8", "float32"]
+    assert [dtype_of(c) for c in template] == ["int8", "float32"]
     assert [c.tracker.preset for c in template] == ["fkcf", "kcf"]
     assert [c.tracker.kcf.learning_rate for c in template] == [0.02, 0.05]
     assert [c.tracker.kcf.kernel for c in template] == ["linear", "gaussian"]

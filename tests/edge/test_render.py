@@ -21,7 +21,7 @@ def grey(index: int = 0) -> Frame:
 
 def view(index: int = 0, state: TrackState = TrackState.TRACKING, box: Box | None = None) -> View:
     result = TrackResult(box or Box(60, 50, 80, 70), 0.876, 9.0, state, 5.0)
-    return View(grey(index), index, result, None, 123.4)
+    return View(grey(index), index, (result,), None, 123.4)
 
 
 def share(image: Frame, colour: tuple[int, int, int]) -> float:
@@ -41,7 +41,7 @@ def test_the_box_has_the_colour_of_its_state_and_is_dashed_when_unsure(state: Tr
 
 
 def test_drawing_leaves_the_frame_alone_and_shows_the_truth() -> None:
-    shown = View(grey(), 0, None, Box(10, 20, 30, 40), None)
+    shown = View(grey(), 0, (), Box(10, 20, 30, 40), None)
     image = draw(shown)
     assert share(image[20, 12:38][None], TRUTH_COLOUR) > 0.9
     np.testing.assert_array_equal(shown.image, grey())
@@ -55,7 +55,7 @@ def test_boxes_beyond_the_frame_do_no_harm(box: Box) -> None:
 
 def test_captions() -> None:
     assert view(7).caption() == "7  tracking  0.88  123 fps"
-    assert View(grey(), 3, None, None, None).caption() == "3  searching"
+    assert View(grey(), 3, (), None, None).caption() == "3  searching"
 
 
 def test_the_video_has_every_frame_and_appears_only_when_saved(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_video_on_a_full_disk(tmp_path: Path) -> None:
     with largest_file(20_000):
         for index in range(20):
             image = noise.integers(0, 255, (180, 240, 3), np.uint8)
-            renderer.add(View(image, index, None, None, None))
+            renderer.add(View(image, index, (), None, None))
         with pytest.raises(StorageError, match=r"out.mp4: cannot be written \(\d+ of 20 frames fitted\)"):
             renderer.save()
     assert list(tmp_path.iterdir()) == []
@@ -134,7 +134,7 @@ def test_the_contact_sheet_shows_evenly_spaced_frames(
 
 def test_a_sheet_is_a_grid_of_captioned_thumbnails(tmp_path: Path) -> None:
     sheet = ContactSheet(tmp_path / "s.png", 5)
-    sheet.add(View(grey(), 0, None, None, None))
+    sheet.add(View(grey(), 0, (), None, None))
     for index in range(1, 6):
         sheet.add(view(index))
     sheet.save()
@@ -148,7 +148,7 @@ def test_a_sheet_is_a_grid_of_captioned_thumbnails(tmp_path: Path) -> None:
 
 def test_a_sheet_without_a_tracked_frame_is_not_made(tmp_path: Path) -> None:
     sheet = ContactSheet(tmp_path / "s.png")
-    sheet.add(View(grey(), 0, None, None, None))
+    sheet.add(View(grey(), 0, (), None, None))
     sheet.save()
     assert list(tmp_path.iterdir()) == []
 

@@ -16,11 +16,13 @@ import pytest
 
 from edge_runtime.config import Config, load_config
 from edge_runtime.errors import BoxError, ConfigError, SourceError, StorageError
+from edge_runtime.outputs import Outputs
 from edge_runtime.records import SCHEMA_FILE
-from edge_runtime.runner import ModelIdentity, Run, RunSummary, StopSignals
-from edge_runtime.sources import FakeSource, open_source
+from edge_runtime.runner import ModelIdentity, Progress, Run, RunSummary, StopSignals
+from edge_runtime.sources import FakeSource
 from edge_runtime.sources.fake import FakeScript
-from tests.edge.helpers import SHA256, TemplateTracker, decoded, fake_images, otb_truth, pictures
+from edge_runtime.targets.targets import Targets
+from tests.edge.helpers import SHA256, TemplateTracker, decoded, fake_images, opened, otb_truth, pictures
 
 MODEL = ModelIdentity("template", SHA256)
 ROOT = Path(__file__).parents[2]
@@ -32,8 +34,15 @@ def configured(**settings: Any) -> Config:
 
 
 def run(config: Config, uri: str = "fake:frames=30") -> RunSummary:
-    with open_source(uri) as source:
-        return Run(config, source)(TemplateTracker(), MODEL)
+    with opened(uri) as source:
+        return ran(Run(config, source))
+
+
+def ran(
+    run: Run, stop: StopSignals | None = None, progress: Progress | None = None, latency_s: float = 0.0
+) -> RunSummary:
+    targets = Targets(run.config.target, lambda: TemplateTracker(latency_s), run.first)
+    return run(targets, Outputs(run.config), MODEL, stop=stop, progress=progress)
 
 
 def fake_box(frame: int = 0) -> list[float]:
@@ -106,9 +115,9 @@ def test_one_frame_has_no_speed() -> None:
 
 def test_max_frames_and_progress() -> None:
     seen: list[tuple[int, int | None]] = []
-    with open_source("fake:frames=30") as source:
+    with opened("fake:frames=30") as source:
         config = configured(target__box=fake_box(), source__max_frames=4)
-        summary = Run(config, source)(TemplateTracker(), MODEL, None, lambda *counts: seen.append(counts))
+        summary = ran(Run(config, source), progress=lambda *counts: seen.append(counts))
     assert summary.frames == 4
     assert seen == [(n, 4) for n in range(1, 5)]
 
@@ -188,8 +197,8 @@ import sys
 from pathlib import Path
 from tests.edge.test_runner import *
 config = configured(target__box=fake_box(), **outputs(Path(sys.argv[1])))
-with StopSignals() as stop, open_source("fake:frames=100000") as source:
-    Run(config, source)(TemplateTracker(latency_s=0.005), MODEL, stop)
+with StopSignals() as stop, opened("fake:frames=100000") as source:
+    ran(Run(config, source), stop, latency_s=0.005)
 sys.exit(stop.exit_code)
 """
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)

@@ -8,8 +8,8 @@ import pytest
 
 from edge_runtime.errors import StorageError
 from edge_runtime.evaluation import read_groundtruth
-from edge_runtime.sources import open_source
 from edge_runtime.types import Box
+from tests.edge.helpers import opened
 
 pytest.importorskip("skimage", reason="the clip is made of scikit-image's photos")
 
@@ -90,7 +90,7 @@ def test_written_clips_read_back(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip", 6, SMALL)
     assert sorted(p.name for p in (tmp_path / "clip").iterdir()) == ["clip.avi", "groundtruth.txt"]
     truth = read_groundtruth(tmp_path / "clip" / "groundtruth.txt")
-    with open_source(str(tmp_path / "clip" / "clip.avi")) as source:
+    with opened(str(tmp_path / "clip" / "clip.avi")) as source:
         frames = list(source)
     assert source.frame_rate_hz == 30
     assert len(frames) == len(truth.valid) == 6
