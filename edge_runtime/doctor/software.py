@@ -97,11 +97,16 @@ def _bundle(config: Config) -> Iterator[Check]:
 def _python() -> Check:
     found = f"{platform.python_version()}, {platform.machine()}, {sys.executable}"
     first, last = PYTHONS
-    if not first <= sys.version_info[:2] <= last:
+    if not first <= python_version() <= last:
         return failure("Python", found, f"use Python {first[0]}.{first[1]} to {last[0]}.{last[1]}: {VENV}")
     if sys.maxsize < 2**32:
         return failure("Python", f"{found}: 32 bit", "install a 64-bit Raspberry Pi OS")
     return ok("Python", found)
+
+
+def python_version() -> tuple[int, int]:
+    """Of the Python that runs this."""
+    return sys.version_info[:2]
 
 
 def _packages(config: Config | None) -> Check:

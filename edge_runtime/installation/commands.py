@@ -30,6 +30,7 @@ def install(
     from edge_runtime.errors import InstallationError
     from edge_runtime.installation.layout import Layout, packaged
     from edge_runtime.installation.service import install_steps, not_ready, require_root
+    from edge_runtime.installation.status import service_status
     from edge_runtime.installation.steps import perform
 
     layout = Layout(root.resolve())
@@ -43,7 +44,7 @@ def install(
     path = layout.config if layout.config.exists() else config or packaged("cfvgg.toml")
     if layout.live and not now and (reason := not_ready(load_config(path), layout.config)):
         typer.echo(f"before it can run: {reason}")
-    elif not now:
+    elif layout.live and not now and not service_status(layout).active:
         typer.echo("start it with: sudo systemctl start cfvgg-edge")
 
 

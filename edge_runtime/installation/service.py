@@ -91,7 +91,7 @@ def uninstall_steps(layout: Layout, purge: bool) -> Iterator[Step]:
     if purge:
         yield from map(Remove, (layout.dropins, layout.config.parent, layout.state))
     yield Remove(layout.runtime)
-    for folder in (layout.dropins, layout.config.parent, layout.state):
+    for folder in (layout.dropins, layout.sysusers.parent, layout.config.parent, layout.state):
         yield Remove(folder, only_empty=True)
     if layout.live and not layout.state.exists():
         yield from _account_removal()

@@ -111,6 +111,8 @@ def _lines(status: ServiceStatus, layout: Layout) -> Iterator[tuple[str, str]]:
         return
     yield "enabled", said.get("UnitFileState") or "unknown"
     yield "active", _activity(said)
+    if said.get("ActiveState") == "failed":
+        yield "see", f"journalctl -u {UNIT} -n 30"
     yield "restarts", said.get("NRestarts", "unknown")
     yield "last exit", status.last_exit.partition(": ")[2] or "none in the journal, as far as this user sees"
     yield "watchdog", said.get("WatchdogUSec", "unknown")
@@ -127,7 +129,7 @@ def _activity(said: Mapping[str, str]) -> str:
         return f"{state}, pid {said.get('MainPID')}, since {said.get('ActiveEnterTimestamp')}{held}{text}"
     if said.get("Result") not in (None, "", "success"):
         code = said.get("ExecMainStatus")
-        return f"{state}, {said['Result']}, exit code {code}; see journalctl -u {UNIT} -n 30"
+        return f"{state}: {said['Result']}, status {code}"
     return state
 
 

@@ -62,10 +62,9 @@ def test_the_sandbox_is_tight(installed: Path) -> None:
 
 def test_only_what_a_person_must_mend_is_not_started_again() -> None:
     never = {int(code) for code in settings()["RestartPreventExitStatus"]}
-    for error in (errors.ConfigError, errors.SourceError, errors.BundleError, errors.DependencyError):
-        assert error.exit_code in never
-    for error in (errors.CameraError, errors.StorageError):
-        assert error.exit_code not in never
+    mended = (errors.ConfigError, errors.SourceError, errors.BundleError, errors.DependencyError)
+    assert {error.exit_code for error in mended} == never
+    assert not {error.exit_code for error in (errors.CameraError, errors.StorageError)} & never
     assert settings()["Restart"] == ["on-failure"]
 
 
