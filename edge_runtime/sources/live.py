@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from edge_runtime.config import SourceConfig
-from edge_runtime.errors import CfvggError, SourceError
+from edge_runtime.errors import CameraError, CfvggError, SourceError
 from edge_runtime.log_limit import LimitedLog
 from edge_runtime.sources.base import DROP_REASONS, CapturedFrame, Condition, FrameSource
 from edge_runtime.sources.camera import Camera, Capture
@@ -39,7 +39,7 @@ class LiveSource(FrameSource):
         stopping: asked while waiting for the first frame; True gives up.
 
     Raises:
-        SourceError: no first frame came, or `give_up_after` attempts to open it again have failed.
+        CameraError: no first frame came, or `give_up_after` attempts to open it again have failed.
     """
 
     live = True
@@ -66,7 +66,7 @@ class LiveSource(FrameSource):
         self._start_session()
         try:
             if not self._wait_for_frame():
-                raise SourceError("gave no frame before it was stopped or ended", where=uri)
+                raise CameraError("gave no frame before it was stopped or ended", where=uri)
         except BaseException:
             self.close()
             raise
@@ -188,10 +188,12 @@ class LiveSource(FrameSource):
         self._stuck = [session for session in [*self._stuck, old] if not session.finished]
         reopening = old.camera.reopening
         if reopening == "never" or (reopening == "once seen" and self._size is None):
+            if isinstance(trouble, SourceError):
+                raise CameraError(trouble.what, where=trouble.where, fix=trouble.fix)
             raise trouble
         if self._attempts >= config.give_up_after or len(self._stuck) > MOST_STUCK:
             attempts = f"{self._attempts} attempts to open it again"
-            raise SourceError(f"given up after {attempts}; {trouble.what}", where=self.uri, fix=trouble.fix)
+            raise CameraError(f"given up after {attempts}; {trouble.what}", where=self.uri, fix=trouble.fix)
         self._attempts += 1
         wait_s = min(config.reopen_wait_s * 2 ** (self._attempts - 1), config.reopen_most_s)
         self._log.warning(f"{trouble}; opening it again in {wait_s:g} s", key=trouble.what)
