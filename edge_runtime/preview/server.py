@@ -9,7 +9,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,16 @@ class Preview:
         self._thread = threading.Thread(target=self._serve, name="preview", daemon=True)
         self._thread.start()
 
-    def offer(self, image: Frame, record: TrackRecord, fps: float | None) -> None:
+    def offer(self, image: Frame, records: Sequence[TrackRecord], fps: float | None) -> None:
         """Show a frame to the watchers unless a newer one comes first; never blocks.
 
         Args:
             image: uint8 (rows, columns, 3), BGR; not written to afterwards.
-            record: of this frame.
+            records: of this frame, one for each target and at least one.
             fps: frames per second of the tracker; None if unknown.
         """
         if self.watched:
-            self._newest.append(Offer(image, record, fps))
+            self._newest.append(Offer(image, records, fps))
             self._rouse()
 
     def close(self) -> None:

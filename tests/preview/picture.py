@@ -26,7 +26,7 @@ from export.preview.pages import PageServer
 from tests.preview.browser import Chromium
 from tests.preview.helpers import EDGE, Commands, wait_for
 
-SHOWN_FRAME = 64
+SHOWN_FRAME = 285
 MOST_BYTES = 120_000
 
 
@@ -58,11 +58,11 @@ def main() -> None:
         usual_ms = statistics.median(latencies_ms)
         result = dataclasses.replace(result, latency_ms=usual_ms)
         with chromium.page(pages.url) as page:
-            page.resize(1060, 660)
+            page.resize(1160, 690)
 
             def shown() -> bool:
                 now = dataclasses.replace(frame, t_monotonic_ns=time.monotonic_ns())
-                preview.offer(frame.image, make_record(now, result, HostStatus(True, 0)), 1e3 / usual_ms)
+                preview.offer(frame.image, [make_record(now, result, HostStatus(True, 0))], 1e3 / usual_ms)
                 return bool(page.evaluate("view.record !== null") and page.text("dropped") == "4")
 
             wait_for(shown, "the picture")

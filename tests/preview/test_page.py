@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from edge_runtime.types import TrackState
 from export.preview.link import Link, ssh_command
 from export.preview.pages import PageServer
 from tests.preview.browser import Chromium, Page
-from tests.preview.helpers import Service, wait_for
+from tests.preview.helpers import Service, record_of, wait_for
 from tests.preview.sshd import Sshd
 from tests.preview.test_link import link, pages, service
 from tests.preview.test_ssh import remote, sshd
@@ -135,6 +136,20 @@ def test_the_box_is_drawn_where_the_target_is(
             assert (0.2 < share < 0.9) if state in DASHED else share == 1, (edge, share)
     assert page.text("state") == state
     assert page.evaluate("byId('state').hasAttribute('data-dashed')") == (state in DASHED)
+
+
+def test_every_target_has_its_box_and_number(service: Service, page: Page) -> None:
+    still = dataclasses.replace(record_of(service.source, 45, TrackState.LOST), track_id=2)
+    service.others = [still]
+    wait_for(lambda: page.evaluate("view.record.targets.length") == 2, "the second target")
+    assert still.box is not None
+    x, y, w, _ = still.box
+    top = f"""[...Array(41).keys()].map((i) => [...context.getImageData(
+        Math.floor(({x} + (0.3 + 0.7 * i / 41) * {w}) * canvas.width / 320),
+        Math.floor({y} * canvas.height / 240), 1, 1).data].slice(0, 3))"""
+    share = np.mean([like(colour, RGB[TrackState.LOST]) for colour in page.evaluate(top)])
+    assert 0.2 < share < 0.9
+    assert page.text("state") == "tracking"  # of the first
 
 
 def test_the_numbers(service: Service, page: Page) -> None:
