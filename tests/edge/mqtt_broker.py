@@ -1,4 +1,4 @@
-"""A real mosquitto on a loopback port, and a client of another library's making to listen with."""
+"""A real mosquitto on a loopback port, and a client to listen with."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ class Broker:
         self._process.send_signal(number)
 
     def config(self, **settings: Any) -> MqttConfig:
-        return MqttConfig(**({"host": "127.0.0.1", "port": self.port, "max_rate_hz": 0.0} | settings))
+        """Of a client that publishes every record, unless `settings` say otherwise."""
+        ours: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "max_rate_hz": 0.0}
+        return MqttConfig(**(ours | settings))
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -102,10 +104,13 @@ class Listener:
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.on_message = lambda _, __, m: self.messages.append((m.topic, m.payload, m.retain))
+        self.client.on_message = lambda _, __, m: self._note(m)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         assert self._subscribed.wait(30)
+
+    def _note(self, message: Any) -> None:
+        self.messages.append((message.topic, bytes(message.payload), message.retain))
 
     def of(self, topic: str) -> list[bytes]:
         """The payloads of one topic."""
