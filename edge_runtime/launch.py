@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -57,7 +58,10 @@ def _launch(config: Config, stop: StopSignals, reproducible: bool) -> None:
 
 
 def _opened(config: Config, stop: StopSignals, reproducible: bool) -> FrameSource:
-    source = open_source(config.source, lambda: stop.received is not None)
+    # A person wants to hear at once that there is no camera. systemd would start the service again, but not
+    # for ever, so there it is waited for.
+    patient = "NOTIFY_SOCKET" in os.environ
+    source = open_source(config.source, lambda: stop.received is not None, patient)
     if not reproducible:
         return source
     if not isinstance(source, RecordedSource):

@@ -39,7 +39,9 @@ __all__ = [
 ]
 
 
-def open_source(config: SourceConfig, stopping: Callable[[], bool] = lambda: False) -> FrameSource:
+def open_source(
+    config: SourceConfig, stopping: Callable[[], bool] = lambda: False, patient: bool = False
+) -> FrameSource:
     """The source that `config.uri` names.
 
     Args:
@@ -52,6 +54,7 @@ def open_source(config: SourceConfig, stopping: Callable[[], bool] = lambda: Fal
               camera, `fake:live=true` with settings of `VirtualScript`;
             - a folder of pictures, or a video file.
         stopping: asked while a camera's first frame is waited for; True gives up.
+        patient: whether a camera that is not there is waited for, as one that went away is.
 
     Raises:
         SourceError: nothing there, or nothing that can be decoded.
@@ -68,7 +71,7 @@ def open_source(config: SourceConfig, stopping: Callable[[], bool] = lambda: Fal
                 fix="leave out source.loop and realtime",
             )
         shown = "picamera2:0" if config.uri in {"picamera2", "picamera2:"} else without_password(config.uri)
-        return LiveSource(make_camera, shown, config, stopping)
+        return LiveSource(make_camera, shown, config, stopping, patient)
     make = functools.partial(_recording, config.uri)
     looped = functools.partial(LoopedSource, make) if config.loop else make
     if config.realtime:

@@ -37,9 +37,11 @@ class LiveSource(FrameSource):
         uri: for messages.
         config: its timeouts are used.
         stopping: asked while waiting for the first frame; True gives up.
+        patient: whether a camera that was never seen is tried again as well.
 
     Raises:
-        CameraError: no first frame came, or `give_up_after` attempts to open it again have failed.
+        SourceError: no first frame came, or `give_up_after` attempts to open it again have failed
+            (`CameraError`).
     """
 
     live = True
@@ -51,7 +53,9 @@ class LiveSource(FrameSource):
         uri: str,
         config: SourceConfig,
         stopping: Callable[[], bool] = lambda: False,
+        patient: bool = False,
     ) -> None:
+        self._patient = patient
         self.uri, self._config, self._make_camera = uri, config, make_camera
         self._log = LimitedLog(logging.getLogger(__name__))
         self._changed = threading.Condition()
@@ -187,10 +191,10 @@ class LiveSource(FrameSource):
         self._pause(GRACE_S, lambda: old.finished)
         self._stuck = [session for session in [*self._stuck, old] if not session.finished]
         reopening = old.camera.reopening
-        if reopening == "never" or (reopening == "once seen" and self._size is None):
-            if isinstance(trouble, SourceError):
-                raise CameraError(trouble.what, where=trouble.where, fix=trouble.fix)
+        if reopening == "never" or not isinstance(trouble, SourceError):
             raise trouble
+        if reopening == "once seen" and self._size is None and not self._patient:
+            raise CameraError(trouble.what, where=trouble.where, fix=trouble.fix) from trouble
         if self._attempts >= config.give_up_after or len(self._stuck) > MOST_STUCK:
             attempts = f"{self._attempts} attempts to open it again"
             raise CameraError(f"given up after {attempts}; {trouble.what}", where=self.uri, fix=trouble.fix)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.config import SourceConfig
-from edge_runtime.errors import DependencyError, SourceError
+from edge_runtime.errors import CameraError, DependencyError, SourceError
 from edge_runtime.sources.camera import Capture
 from edge_runtime.sources.live import MOST_STUCK, LiveSource
 from tests.edge.scripted_camera import Scripted, ScriptedCamera, good, only, picture, stuck, then
@@ -246,3 +246,31 @@ def test_what_repeats_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         assert source.dropped["corrupt"] > 10
     assert len([m for m in caplog.messages if "cannot be decoded" in m]) == 1
     assert len([m for m in caplog.messages if "was disconnected" in m]) == 1
+
+
+ABSENT = SourceError("is not there", where="x", fix="plug it in")
+
+
+def test_a_patient_source_waits_for_a_camera_that_was_never_there() -> None:
+    make = Scripted([then(0, ABSENT), then(0, ABSENT), good])
+    with LiveSource(make, "test camera", SourceConfig(**QUICK), patient=True) as source:  # type: ignore[arg-type]
+        assert next(iter(source)).index == 0
+    assert len(make.cameras) == 3
+
+
+@pytest.mark.parametrize(("patient", "openings"), [(False, 1), (True, 3)])
+def test_a_camera_that_stays_away_has_the_error_that_systemd_tries_again_on(
+    patient: bool, openings: int
+) -> None:
+    make = Scripted([then(0, ABSENT)])
+    config = SourceConfig(**QUICK, give_up_after=2)  # type: ignore[arg-type] # of values of one type
+    with pytest.raises(CameraError, match="is not there; plug it in"):
+        LiveSource(make, "test camera", config, patient=patient)
+    assert len(make.cameras) == openings
+
+
+def test_what_waiting_does_not_mend_is_not_waited_for() -> None:
+    make = Scripted([then(0, DependencyError("no picamera2", fix="install it"))])
+    with pytest.raises(DependencyError, match="no picamera2"):
+        LiveSource(make, "test camera", SourceConfig(**QUICK), patient=True)  # type: ignore[arg-type]
+    assert len(make.cameras) == 1
