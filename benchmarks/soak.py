@@ -54,13 +54,14 @@ class Reader:
 
     def read(self, path: Path) -> None:
         """Until the service ends."""
-        validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
+        validator = record_validator()
         with connect(path, START_S) as client, client.makefile("rb") as lines, contextlib.suppress(OSError):
             for line in lines:
                 now_ns = time.monotonic_ns()
-                self._take(line, now_ns, validator)
+                self.take(line, now_ns, validator)
 
-    def _take(self, line: bytes, now_ns: int, validator: Any) -> None:
+    def take(self, line: bytes, now_ns: int, validator: Any) -> None:
+        """One line."""
         try:
             record = json.loads(line)
             validator.validate(record)
@@ -100,16 +101,21 @@ def main() -> None:
     print(json.dumps(result, indent=1), flush=True)
     if args.out is not None:
         save(args.out, result, samples)
-    sys.exit(bool(result["invalid_records"] or result["exceptions"] or result["exit_status"]))
+    broken = sum(counts["invalid"] for counts in result["files"].values())
+    sys.exit(bool(result["invalid_records"] or result["exceptions"] or result["exit_status"] or broken))
 
 
 def soak(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Sample]]:
     """Run the service for a time; figures and samples."""
     log = folder / "log.txt"
     runtime = folder / "run"
+    tracks = folder / "tracks.jsonl"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command(args), stdout=file, stderr=file, env=os.environ | {"CFVGG_RUNTIME_DIR": str(runtime)}
+            command(args, tracks),
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"CFVGG_RUNTIME_DIR": str(runtime)},
         )
         try:
             wait_for(process, runtime)
@@ -125,10 +131,24 @@ def soak(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[S
             process.kill()
     thread.join(10)
     text = log.read_text(errors="replace")
-    return figures(args, reader, samples, status, exit_status=exit_status, log=text), samples
+    result = figures(args, reader, samples, status, exit_status=exit_status, log=text)
+    return result | {"files": {path.name: checked(path) for path in folder.glob("tracks.jsonl*")}}, samples
 
 
-def command(args: argparse.Namespace) -> list[str]:
+def checked(path: Path) -> dict[str, int]:
+    """Whole records of a file, and lines that are none."""
+    reader, validator = Reader(), record_validator()
+    for line in path.read_bytes().splitlines(keepends=True):
+        reader.take(line, 0, validator)
+    return {"records": sum(reader.states.values()), "invalid": len(reader.invalid)}
+
+
+def record_validator() -> Any:
+    """Of the schema."""
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
+
+
+def command(args: argparse.Namespace, tracks: Path) -> list[str]:
     """How the service is started."""
     uri = f"fake:live=true&seed={args.seed}"
     if args.show:
@@ -137,6 +157,9 @@ def command(args: argparse.Namespace) -> list[str]:
         uri += f"&faults=random@{args.fault_frames}:{args.seed}"
     options = ["--source", uri, "--preset", args.preset, "--set", 'target.start="motion"']
     options += ["--set", "target.max_lost_s=20", "--set", "target.motion.frames=3"]
+    # Rotating: some minutes in each file.
+    options += ["--tracks", str(tracks), "--set", "output.tracks_max_mb=4", "--set", "output.tracks_keep=3"]
+    options += ["--set", 'udp.host="127.0.0.1"']
     if args.bundle:
         options += ["--bundle", args.bundle]
     return [sys.executable, "-c", START, "run", *options]
