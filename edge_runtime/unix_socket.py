@@ -36,7 +36,7 @@ def listen(path: Path, backlog: int = 8, mode: int = 0o660) -> socket.socket:
     try:
         # Before bind, so that the socket never has more permissions than `mode`; bind takes the umask's off.
         os.fchmod(listener.fileno(), mode)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)
         with _locked(path.parent):
             _remove_stale(path)
             listener.bind(str(path))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from edge_runtime.records import TrackRecord
 
-# A command and its reply, see docs/service.md; thread-safe, returns at once and never raises.
+# A command and its reply, as they are in JSON; thread-safe, returns at once and never raises.
 Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 LOG_EVERY_S = 60.0

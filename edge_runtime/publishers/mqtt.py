@@ -208,7 +208,9 @@ class MqttSink:
             client.publish(topics.state, self._state, retain=True)
         self._ready = True
 
-    def _on_connect_fail(self, *_: Any) -> None:
+    def _on_connect_fail(self, client: Client, _: Any) -> None:
+        if self._closing:
+            client.disconnect()  # that of `close` may have been forgotten for this attempt
         # Called where paho handles the exception, which it does not pass on.
         self._trouble = f"the MQTT broker cannot be reached ({sys.exception()})"
 

@@ -239,6 +239,7 @@ def test_the_last_state_is_sent_again_to_a_broker_that_forgot_it(broker: Broker,
 
 def test_a_broker_that_never_was_costs_nothing_but_records(caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    before = threading.active_count()
     sink = MqttSink(MqttConfig("127.0.0.1", 9, max_rate_hz=0.0), "pi", Obeying())
     publisher = Queued(sink, wanted=sink.wanted, queue_records=100)
     longest_s = 0.0
@@ -254,6 +255,7 @@ def test_a_broker_that_never_was_costs_nothing_but_records(caplog: pytest.LogCap
     assert (publisher.sent, publisher.dropped) == (0, 1000)
     expected = "mqtt: 127.0.0.1:9: the MQTT broker cannot be reached ([Errno 111] Connection refused)"
     assert expected in messages(caplog)
+    wait_for(lambda: threading.active_count() == before)
 
 
 def test_a_broker_that_hangs_holds_neither_the_loop_nor_the_end_up(
