@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge_runtime.records import TrackRecord
-
-# A command and its reply, as they are in JSON; thread-safe, returns at once and never raises.
-Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
-
-LOG_EVERY_S = 60.0
-LOG_TEXTS = 8  # a text that is never the same must not fill the log either
 
 
 class Publisher(Protocol):
@@ -126,40 +118,6 @@ class Rate:
         on_grid = -self._period_ns < wait_ns <= 0
         self._due_ns = (self._due_ns if on_grid else now_ns) + self._period_ns
         return True
-
-
-class RepeatedLog:
-    """Logs what may happen again and again: each message at most once a minute, with a count of all.
-
-    Args:
-        logger: receives it.
-        every_s: seconds between two lines of the same text.
-    """
-
-    def __init__(self, logger: logging.Logger, every_s: float = LOG_EVERY_S) -> None:
-        self._logger, self._every_s = logger, every_s
-        self._quiet_until_s: dict[str, float] = {}
-        self._suppressed = 0
-        self._told = False
-
-    def warn(self, message: object) -> None:
-        """Something went wrong."""
-        text, now_s = str(message), time.monotonic()
-        self._quiet_until_s = {t: end_s for t, end_s in self._quiet_until_s.items() if end_s > now_s}
-        if text in self._quiet_until_s or len(self._quiet_until_s) >= LOG_TEXTS:
-            self._suppressed += 1
-            return
-        self._quiet_until_s[text] = now_s + self._every_s
-        self._told = True
-        more = f" ({self._suppressed} such lines were left out)" if self._suppressed else ""
-        self._suppressed = 0
-        self._logger.warning("%s%s", text, more)
-
-    def good(self, message: object) -> None:
-        """It works; logged after trouble that was."""
-        if self._told:
-            self._told = False
-            self._logger.info("%s", message)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import ConfigError, DependencyError, ServiceError
-from edge_runtime.publishers.base import Handle, Rate, encoded
+from edge_runtime.publishers.base import Rate, encoded
 from edge_runtime.publishers.settings import MqttConfig
 from edge_runtime.publishers.topics import (
     OFFLINE,
@@ -26,6 +26,7 @@ from edge_runtime.publishers.topics import (
     state_of,
 )
 from edge_runtime.records import TrackRecord
+from edge_runtime.types import Handle
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo

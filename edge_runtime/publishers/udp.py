@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from edge_runtime.publishers.base import RepeatedLog, encoded
+from edge_runtime.log_limit import LimitedLog
+from edge_runtime.publishers.base import encoded
 from edge_runtime.publishers.settings import UdpConfig
 from edge_runtime.records import TrackRecord
 
@@ -36,7 +37,7 @@ class UdpSink:
         self._socket: socket.socket | None = None
         self._address: Any = None
         self._look_up_s = -float("inf")
-        self._log = RepeatedLog(logger)
+        self._log = LimitedLog(logger)
 
     def deliver(self, records: Sequence[TrackRecord]) -> None:
         """Send one datagram for each record; may wait for a name to be looked up, never raises."""
@@ -47,10 +48,10 @@ class UdpSink:
                 sent = False
                 self.close()
                 where = f"{self._config.host}:{self._config.port}"
-                self._log.warn(f"{self.name}: {where}: cannot be sent to ({error.strerror or error})")
+                self._log.warning(f"{self.name}: {where}: cannot be sent to ({error.strerror or error})")
             if sent:
                 self.sent += 1
-                self._log.good(f"{self.name}: works again")
+                self._log.recovered(f"{self.name}: works again")
             else:
                 self.dropped += 1
 

@@ -336,7 +336,7 @@ def test_what_was_opened_is_closed_when_something_else_cannot_be(
 
 
 def test_a_live_run_goes_on_where_a_recording_run_ends(runtime: Path) -> None:
-    view = View(fake_images(1)[0], 0, None, None, None)
+    view = View(fake_images(1)[0], 0, (), None, None)
     config = configured(output__tracks="/dev/full")
     outputs = Outputs(config)
     with pytest.raises(StorageError, match="No space left"):
