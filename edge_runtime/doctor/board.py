@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_runtime import bench
 from edge_runtime.config import Config
 from edge_runtime.doctor.checks import Check, failure, ok, skipped, warning
 from edge_runtime.doctor.machine import Machine
@@ -93,8 +94,9 @@ def _processor(machine: Machine, config: Config | None) -> Check:
     quick = features & {"asimddp", "avx512_vnni", "avx_vnni"}
     if quick:
         return ok("processor", f"{found}, dot products of int8 ({', '.join(sorted(quick))})")
-    if dtype in ("int8", "auto"):
-        fix = "let cfvgg-edge bench choose between int8 and float32"
+    measured = (machine.layout.state / bench.FILE).exists()
+    if dtype == "int8" or (dtype == "auto" and not measured):
+        fix = 'model.dtype = "auto", and let cfvgg-edge bench choose'
         return warning("processor", f"{found}, no dot products of int8: float32 may be as fast", fix)
     return ok("processor", f"{found}, no dot products of int8")
 

@@ -239,6 +239,22 @@ def check_bad_settings() -> None:
     say(f"ok: bad settings are not tried again; doctor:\n{report.strip()}")
 
 
+def check_camera_gone() -> None:
+    """The ladder: a camera goes, is opened again, is given up; systemd starts the service again."""
+    good = CONFIG.read_text()
+    quick = "reopen_wait_s = 0.1\nreopen_most_s = 0.1\ngive_up_after = 2\n"
+    gone = '"fake:live=true&faults=disconnect@60:9999"\n'
+    CONFIG.write_text(good.replace('"fake:live=true"\n', gone + quick))
+    call("systemctl", "start", UNIT)
+    seconds = wait_for("restart", lambda: unit("NRestarts") == "1" and unit("ActiveState") == "active")
+    said = journal()
+    assert "given up after 2 attempts" in said, said
+    assert "code=exited, status=6" in said, said
+    call("systemctl", "stop", UNIT)
+    CONFIG.write_text(good)
+    say(f"ok: a camera that is gone ends the process, and it is started again ({seconds:.1f} s)")
+
+
 def check_boot() -> None:
     call("systemctl", "start", UNIT)
     report = edge("doctor")
@@ -281,6 +297,7 @@ def main() -> None:
     check_no_port()
     check_stop()
     check_bad_settings()
+    check_camera_gone()
     check_boot()
     say(f"the journal:\n{journal()}")
     check_uninstall(before)

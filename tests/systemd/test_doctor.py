@@ -240,13 +240,14 @@ def test_newer_kernels_tell_of_undervoltage_elsewhere(
     assert doctor(tree)["power"].state == state
 
 
-def test_int8_without_dot_products_is_worth_a_bench(
-    doctor: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_int8_without_dot_products_is_worth_a_bench(doctor: Examine, tmp_path: Path) -> None:
     tree = raspberry_pi(tmp_path / "pi", 4)
     bundle = '[model]\nbundle = "/nowhere"\ndtype = "{}"\n'
     assert "bench" in (doctor(tree, PI_CAMERA + bundle.format("int8"))["processor"].fix or "")
     assert doctor(tree, PI_CAMERA + bundle.format("float32"))["processor"].state == "ok"
+    assert doctor(tree, PI_CAMERA + bundle.format("auto"))["processor"].state == "warning"
+    tree.file("/var/lib/cfvgg/bench.json", "{}")
+    assert doctor(tree, PI_CAMERA + bundle.format("auto"))["processor"].state == "ok"
     tree.file("/proc/cpuinfo", CPU.format("fp asimd asimddp", "0xd0b"))
     assert doctor(tree, PI_CAMERA + bundle.format("int8"))["processor"].state == "ok"
     (tree.root / "proc/cpuinfo").unlink()
