@@ -44,10 +44,9 @@ def camera_checks(machine: Machine, config: Config | None) -> Iterator[Check]:
     else:
         presence, devices = _node(machine, _device(config.source.uri))
     yield presence
-    if not devices:
-        return
-    yield _rights(machine, devices)
-    yield _busy(machine, devices)
+    if devices:
+        yield _rights(machine, devices)
+        yield _busy(machine, devices)
     if kind == "picamera2":
         yield _libcamera(machine)
 

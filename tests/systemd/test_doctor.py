@@ -154,6 +154,7 @@ def test_a_camera_that_is_not_there(doctor: Examine, tmp_path: Path) -> None:
         "no camera on the camera ports; USB: /dev/video2 (Other) (set source.uri to it)"
     )
     assert "check the cable" in (checks["camera"].fix or "")
+    assert checks["libcamera"].state == "ok"
 
 
 def test_programs_that_only_watch_do_not_hold_a_camera(doctor: Examine, tmp_path: Path) -> None:
