@@ -17,7 +17,7 @@ demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
 
 test: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_runtime.errors import CfvggError, CommandError, ServiceError
 from edge_runtime.targets.targets import Targets
-from edge_runtime.types import Box
+from edge_runtime.types import Box, Handle
 from edge_runtime.unix_socket import connect, listen, stop_listening
 
 MOST_BYTES = 4096
@@ -21,7 +21,6 @@ MOST_CLIENTS = 8
 IDLE_S = 30.0
 ANSWER_S = 5.0
 
-Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
 log = logging.getLogger(__name__)
 
 

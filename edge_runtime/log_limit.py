@@ -36,6 +36,7 @@ class LimitedLog:
         self._logger, self._interval_s, self._clock = logger, interval_s, clock
         self._told: dict[str, _Told] = {}
         self._lock = threading.Lock()
+        self._trouble = False
 
     def warning(self, message: str, key: str | None = None) -> None:
         """Tell `message`, unless one with the same `key` (by default, the same text) was told lately."""
@@ -49,8 +50,16 @@ class LimitedLog:
             self._told[key or message] = _Told(now_s)
             while len(self._told) > MOST_KEYS:
                 del self._told[next(iter(self._told))]
+            self._trouble = True
         left_out = told.left_out if told else 0
         more = (
             f" ({left_out} more like it in the last {now_s - told.at_s:.0f} s)" if told and left_out else ""
         )
         self._logger.warning("%s%s", message, more)
+
+    def recovered(self, message: str) -> None:
+        """Tell, once, that what was warned of is over; nothing if there was no warning."""
+        with self._lock:
+            trouble, self._trouble = self._trouble, False
+        if trouble:
+            self._logger.info("%s", message)

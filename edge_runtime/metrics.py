@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import StorageError
-from edge_runtime.publishers.base import RepeatedLog, version
+from edge_runtime.log_limit import LimitedLog
+from edge_runtime.publishers.base import version
 from edge_runtime.publishers.settings import MetricsConfig
 from edge_runtime.records import TrackRecord
 from edge_runtime.types import TrackState
@@ -148,7 +149,7 @@ class MetricsServer:
 
     def __init__(self, config: MetricsConfig, folder: Path, text: Callable[[], str]) -> None:
         self._text = text
-        self._log = RepeatedLog(logger)
+        self._log = LimitedLog(logger)
         if config.address is None:
             self._listener = listen(folder / "metrics.sock", BACKLOG)
         else:
@@ -171,7 +172,7 @@ class MetricsServer:
                 with client:
                     self._answer(client, time.monotonic() + SCRAPE_S)
             except OSError as error:
-                self._log.warn(f"metrics: a scraper was cut off ({error})")
+                self._log.warning(f"metrics: a scraper was cut off ({error})")
             except Exception:
                 logger.exception("metrics: a request failed")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from edge_runtime.config import Config
 from edge_runtime.publishers import close_publishers, make_publishers
-from edge_runtime.publishers.base import Handle, Publisher
+from edge_runtime.publishers.base import Publisher
 from edge_runtime.records import TrackRecord
 from edge_runtime.render import ContactSheet, Renderer, VideoRenderer, View
+from edge_runtime.types import Handle
 
 
 def no_commands(_: Mapping[str, Any]) -> dict[str, Any]:

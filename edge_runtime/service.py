@@ -94,7 +94,7 @@ class Service:
             self._count()
         if self._preview is not None and self._preview.watched:
             shown = records or [self._make_record(frame, None, self._host.status())]
-            self._preview.offer(frame.image, shown[0], fps)
+            self._preview.offer(frame.image, shown, fps)
 
     def close(self) -> None:
         """Remove the sockets."""

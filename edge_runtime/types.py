@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,8 @@ from edge_runtime.errors import BoxError
 Frame = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 ComplexArray = NDArray[np.complex64]
+# A command and its reply, see docs/service.md; thread-safe, returns at once and never raises.
+Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
 Place = tuple[float, float]  # row, column in pixels of the frame
 
 

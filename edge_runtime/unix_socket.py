@@ -36,7 +36,7 @@ def listen(path: Path, backlog: int = 8, mode: int = 0o660) -> socket.socket:
     try:
         # Before bind, so that the socket never has more permissions than `mode`; bind takes the umask's off.
         os.fchmod(listener.fileno(), mode)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)
         with _locked(path.parent):
             _remove_stale(path)
             listener.bind(str(path))
@@ -102,9 +102,8 @@ def _service_error(path: Path, error: OSError) -> ServiceError:
         fix = "start it: systemctl start cfvgg-edge, or cfvgg-edge run"
         return ServiceError("the service does not run", where=path, fix=fix)
     if isinstance(error, PermissionError):
-        group = "its group"
-        with contextlib.suppress(OSError, KeyError):
-            group = path.group()
+        # Who may not enter the folder does not see the socket either.
+        group = _group(path) or _group(path.parent) or "its group"
         return ServiceError(
             "access is denied", where=path, fix=f"run sudo usermod -aG {group} $USER, log in again"
         )
@@ -113,6 +112,12 @@ def _service_error(path: Path, error: OSError) -> ServiceError:
             "the service does not answer", where=path, fix="restart it: systemctl restart cfvgg-edge"
         )
     return ServiceError(f"cannot connect ({error.strerror or error})", where=path)
+
+
+def _group(path: Path) -> str | None:
+    with contextlib.suppress(OSError, KeyError):
+        return path.group()
+    return None
 
 
 @contextlib.contextmanager

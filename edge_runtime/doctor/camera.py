@@ -33,22 +33,27 @@ CABLE = "switch off, check the cable, camera_auto_detect=1 in /boot/firmware/con
 
 
 def camera_checks(machine: Machine, config: Config | None) -> Iterator[Check]:
-    """Four checks of the camera that the settings name."""
+    """Up to four checks of the camera that the settings name."""
     kind = source_kind(config.source.uri) if config is not None else "none"
     if config is None or kind not in ("picamera2", "v4l2"):
         there = ", ".join(_all_cameras(machine)) or "none found"
         yield skipped("camera", f"source is no camera of this machine; cameras: {there}")
         return
-    if kind == "picamera2":
-        presence, devices = _sensor(machine), _receivers(machine)
-    else:
+    if kind == "v4l2":
         presence, devices = _node(machine, _device(config.source.uri))
-    yield presence
+        yield presence
+        yield from _access(machine, devices)
+        return
+    seen = _libcamera(machine)
+    yield _sensor(machine, elsewhere=seen.state == "ok")
+    yield from _access(machine, _receivers(machine))
+    yield seen
+
+
+def _access(machine: Machine, devices: list[str]) -> Iterator[Check]:
     if devices:
         yield _rights(machine, devices)
         yield _busy(machine, devices)
-    if kind == "picamera2":
-        yield _libcamera(machine)
 
 
 def _device(uri: str) -> str:
@@ -68,9 +73,13 @@ def _node(machine: Machine, device: str) -> tuple[Check, list[str]]:
     return ok("camera", f"{device}: {name}"), [real]
 
 
-def _sensor(machine: Machine) -> Check:
+def _sensor(machine: Machine, *, elsewhere: bool) -> Check:
+    """What is on the camera ports; `elsewhere`: libcamera has cameras, which may be on USB."""
     names = [SENSOR.fullmatch(name) for name in _names(machine, "v4l-subdev*").values()]
     chips = sorted({match[1] for match in names if match})
+    if not chips and elsewhere:
+        found = "none on the camera ports, but libcamera lists one"
+        return warning("camera", found, f"for one there: {CABLE}")
     if not chips:
         usb = ", ".join(_usb(machine))
         other = f"; USB: {usb} (set source.uri to it)" if usb else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +18,8 @@ from edge_runtime.records import TrackRecord, rounded
 from edge_runtime.render import COLOURS, View, draw, write_caption
 from edge_runtime.structure import structure
 from edge_runtime.types import Box, Frame, TrackResult, TrackState
+
+OF_EACH_TARGET = ("track_id", "state", "box", "confidence")
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,22 @@ def asked_rendition(asked: Mapping[str, Any], config: PreviewConfig) -> Renditio
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One frame of the loop: image, record, and the tracker's frames per second if known."""
+    """One frame of the loop: image, a record for each target, and the tracker's frames a second if known."""
 
     image: Frame
-    record: TrackRecord
+    records: Sequence[TrackRecord]
     fps: float | None
+
+    @property
+    def record(self) -> TrackRecord:
+        """The first target's."""
+        return self.records[0]
 
 
 def encoded_part(offer: Offer, rendition: Rendition) -> bytes:
     """A frame as a part of the stream. Raises `cv2.error` if it cannot be encoded."""
-    record = dataclasses.asdict(offer.record) | {"fps": rounded(offer.fps, 1)}
+    targets = [{name: getattr(target, name) for name in OF_EACH_TARGET} for target in offer.records]
+    record = dataclasses.asdict(offer.record) | {"fps": rounded(offer.fps, 1), "targets": targets}
     image = scaled(offer.image, rendition.width)
     if rendition.overlay:
         image = annotated(image, record)
@@ -88,25 +96,19 @@ def scaled(image: Frame, width_px: int) -> Frame:
 
 
 def annotated(image: Frame, record: Mapping[str, Any], caption: bool = True) -> Frame:
-    """A copy of `image`, of any size, with the box and, if wanted, the state of a record (with `fps`)."""
-    result = _result(record, image)
-    view = View(image, record["frame"], (result,) if result else (), None, record["fps"])
+    """A copy of `image`, of any size, with the boxes and, if wanted, the state of a part's record."""
+    columns, rows = record["frame_size"]
+    across, down = image.shape[1] / columns, image.shape[0] / rows
+    results = tuple(_result(target, across, down) for target in record["targets"] if target["box"])
+    view = View(image, record["frame"], results, None, record["fps"])
     picture = draw(view)
     if caption:
         write_caption(picture, view.caption(), COLOURS[view.state])
     return picture
 
 
-def _result(record: Mapping[str, Any], image: Frame) -> TrackResult | None:
-    if record["box"] is None:
-        return None
-    columns, rows = record["frame_size"]
-    across, down = image.shape[1] / columns, image.shape[0] / rows
-    x, y, w, h = record["box"]
-    score, psr, latency_ms = (_number(record[name]) for name in ("confidence", "psr", "latency_ms"))
+def _result(target: Mapping[str, Any], across: float, down: float) -> TrackResult:
+    x, y, w, h = target["box"]
+    confidence = math.nan if target["confidence"] is None else target["confidence"]
     box = Box(x * across, y * down, w * across, h * down)
-    return TrackResult(box, score, psr, TrackState(record["state"]), latency_ms)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    return TrackResult(box, confidence, math.nan, TrackState(target["state"]), math.nan)

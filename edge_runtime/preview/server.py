@@ -9,25 +9,23 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import CfvggError
+from edge_runtime.log_limit import LimitedLog
 from edge_runtime.preview.pictures import Offer, Rendition, asked_rendition, encoded_part
 from edge_runtime.preview.settings import PreviewConfig
 from edge_runtime.preview.stream import BOUNDARY, json_object, json_part
 from edge_runtime.preview.watcher import Watcher
 from edge_runtime.records import TrackRecord
-from edge_runtime.types import Frame
+from edge_runtime.types import Frame, Handle
 from edge_runtime.unix_socket import listen, stop_listening
 
 log = logging.getLogger(__name__)
 
-Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
-
 CLOSE_TIMEOUT_S = 2.0
-LOG_EVERY_S = 60.0
 ACCEPT_RETRY_S = 0.2
 # Of a picture's turn: frames that come a little early still count, or 15 of 30 frames a second become 10.
 EARLY = 0.25
@@ -60,21 +58,21 @@ class Preview:
         self._newest: deque[Offer] = deque(maxlen=1)  # no lock that a thread of low priority could hold
         self._watchers: list[Watcher] = []
         self._due_s: dict[Rendition, float] = {}
-        self._log_from_s = -float("inf")
+        self._log = LimitedLog(log)
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._serve, name="preview", daemon=True)
         self._thread.start()
 
-    def offer(self, image: Frame, record: TrackRecord, fps: float | None) -> None:
+    def offer(self, image: Frame, records: Sequence[TrackRecord], fps: float | None) -> None:
         """Show a frame to the watchers unless a newer one comes first; never blocks.
 
         Args:
             image: uint8 (rows, columns, 3), BGR; not written to afterwards.
-            record: of this frame.
+            records: of this frame, one for each target and at least one.
             fps: frames per second of the tracker; None if unknown.
         """
         if self.watched:
-            self._newest.append(Offer(image, record, fps))
+            self._newest.append(Offer(image, records, fps))
             self._rouse()
 
     def close(self) -> None:
@@ -116,7 +114,7 @@ class Preview:
         except BlockingIOError:
             return
         except OSError as error:
-            self._log("cannot accept a watcher (%s)", error)
+            self._log.warning(f"preview: a watcher cannot be accepted ({error})")
             time.sleep(ACCEPT_RETRY_S)  # the connection still waits: without a pause this would spin
             return
         limit = self._config.max_watchers
@@ -193,7 +191,8 @@ class Preview:
         try:
             part = encoded_part(offer, rendition)
         except Exception as error:  # whatever is wrong with one frame, the next one may be good
-            self._log("frame %d cannot be shown (%s)", offer.record.frame, error)
+            frame = offer.record.frame
+            self._log.warning(f"preview: frame {frame} cannot be shown ({error})", key="shown")
             return
         for watcher in watchers:
             try:
@@ -215,12 +214,6 @@ class Preview:
         wanted = {other.rendition for other in self._watchers} - {None}
         self.watched = bool(wanted) and not self._closing
         self._due_s = {rendition: due_s for rendition, due_s in self._due_s.items() if rendition in wanted}
-
-    def _log(self, message: str, *values: object) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._log_from_s:
-            self._log_from_s = now_s + LOG_EVERY_S
-            log.warning(f"preview: {message}; further warnings wait %d s", *values, LOG_EVERY_S)
 
 
 def _lower_priority(nice: int) -> None:

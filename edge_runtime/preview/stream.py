@@ -28,8 +28,8 @@ class Part:
 
     Attributes:
         content_type: `JPEG` or `JSON`.
-        record: of a picture: the track record, with `fps` (of the tracker, or None) and `age_ms` (of the
-            frame when it was encoded) added.
+        record: of a picture: the first target's track record, with `fps` (of the tracker, or None), `age_ms`
+            (of the frame when it was encoded) and `targets` (what tells all of them apart) added.
         body: the JPEG or JSON itself.
     """
 

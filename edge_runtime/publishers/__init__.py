@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_runtime.config import Config
-    from edge_runtime.publishers.base import Handle, Publisher
+    from edge_runtime.publishers.base import Publisher
+    from edge_runtime.types import Handle
 
 FILE_EVERY_S = 1.0
 BYTES_PER_MB = 1_000_000

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge_runtime.records import TrackRecord
-
-# A command and its reply, see docs/service.md; thread-safe, returns at once and never raises.
-Handle = Callable[[Mapping[str, Any]], dict[str, Any]]
-
-LOG_EVERY_S = 60.0
 
 
 class Publisher(Protocol):
@@ -46,13 +39,17 @@ class Sink(Protocol):
 
     Attributes:
         name: of a fixed, small set; a label in the metrics.
-        sent: records delivered so far.
-        dropped: records that the sink itself gave up so far.
     """
 
     name: str
-    sent: int
-    dropped: int
+
+    @property
+    def sent(self) -> int:
+        """Records delivered so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Records that the sink itself has given up so far."""
 
     def deliver(self, records: Sequence[TrackRecord]) -> None:
         """Send records, all of them or none.
@@ -121,41 +118,6 @@ class Rate:
         on_grid = -self._period_ns < wait_ns <= 0
         self._due_ns = (self._due_ns if on_grid else now_ns) + self._period_ns
         return True
-
-
-class RepeatedLog:
-    """Logs what may happen again and again: the first time, then at most once a minute with a count.
-
-    Args:
-        logger: receives it.
-        every_s: seconds between two lines about the same trouble.
-    """
-
-    def __init__(self, logger: logging.Logger, every_s: float = LOG_EVERY_S) -> None:
-        self._logger, self._every_s = logger, every_s
-        self._next_s = -float("inf")
-        self._suppressed = 0
-        self._troubled = False
-
-    def warn(self, message: object) -> None:
-        """Something went wrong."""
-        self._troubled = True
-        now_s = time.monotonic()
-        if now_s < self._next_s:
-            self._suppressed += 1
-            return
-        self._next_s = now_s + self._every_s
-        more = f" ({self._suppressed} times more since the last line)" if self._suppressed else ""
-        self._suppressed = 0
-        self._logger.warning("%s%s", message, more)
-
-    def good(self, message: object) -> None:
-        """It works; logged once after trouble."""
-        if self._troubled:
-            self._troubled = False
-            self._next_s = -float("inf")
-            self._suppressed = 0
-            self._logger.info("%s", message)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import ConfigError, DependencyError, ServiceError
-from edge_runtime.publishers.base import Handle, Rate, RepeatedLog, encoded
+from edge_runtime.publishers.base import Rate, encoded
 from edge_runtime.publishers.settings import MqttConfig
 from edge_runtime.publishers.topics import (
     OFFLINE,
@@ -26,6 +26,7 @@ from edge_runtime.publishers.topics import (
     state_of,
 )
 from edge_runtime.records import TrackRecord
+from edge_runtime.types import Handle
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
@@ -82,21 +83,33 @@ class MqttSink:
     name = "mqtt"
 
     def __init__(self, config: MqttConfig, device: str, handle: Handle) -> None:
-        self.sent = self.dropped = 0
         self.topics = Topics.of(config.topic, device)
         self._config, self._handle = config, handle
         self._where = f"{config.host}:{config.port}"
-        self._log = RepeatedLog(logger)
         self._rate, self._offered, self._published = Rate(config.max_rate_hz), StateChanges(), StateChanges()
         self._state: bytes | None = None
         # Written by paho's thread. `_ready` comes last: the state that `_on_connect` sends is the newest one.
-        self._connections, self._ready = 0, False
+        self._connections, self._ready, self._trouble = 0, False, "no connection to the MQTT broker yet"
         self._closing, self._disconnected = False, threading.Event()
         self._in_flight: deque[tuple[MQTTMessageInfo, int]] = deque()
+        self._sent = self._dropped = 0
+        self._counting = threading.Lock()
         self._discovery = _json(discovery(device, self.topics))
         self._client = self._new_client()
         self._client.connect_async(config.host, config.port, config.keepalive_s)
         self._client.loop_start()
+
+    @property
+    def sent(self) -> int:
+        """Records written to the connection so far."""
+        self._count()
+        return self._sent
+
+    @property
+    def dropped(self) -> int:
+        """Records that broken connections have taken with them so far."""
+        self._count()
+        return self._dropped
 
     def wanted(self, record: TrackRecord) -> bool:
         """Whether a record is to be delivered: as often as configured, and on each change of state."""
@@ -112,14 +125,15 @@ class MqttSink:
         (record,) = records
         self._count()
         if not self._ready:
-            raise ServiceError("no connection to the MQTT broker", where=self._where)
+            raise ServiceError(self._trouble, where=self._where)
         if len(self._in_flight) >= MOST_IN_FLIGHT:
             raise ServiceError("the MQTT broker takes records too slowly", where=self._where)
         connection = self._connections
         info = self._client.publish(self.topics.track, encoded(record))
         if info.rc:
             raise ServiceError("the connection to the MQTT broker broke", where=self._where)
-        self._in_flight.append((info, connection))
+        with self._counting:
+            self._in_flight.append((info, connection))
         if self._published.changed(record):
             self._state = _json(state_of(record))
             # Not QoS 1: after a reconnection paho would repeat older states behind the newest one.
@@ -142,17 +156,16 @@ class MqttSink:
 
     def _count(self, *, ended: bool = False) -> None:
         """What has become of the records on their way."""
-        while self._in_flight:
-            info, connection = self._in_flight[0]
-            if info.rc:
-                self.dropped += 1
-            elif info.is_published():
-                self.sent += 1
-            elif ended or connection != self._connections:
-                self.dropped += 1
-            else:
-                return
-            self._in_flight.popleft()
+        with self._counting:
+            while self._in_flight:
+                info, connection = self._in_flight[0]
+                if info.rc == 0 and info.is_published():
+                    self._sent += 1
+                elif info.rc or ended or connection != self._connections:
+                    self._dropped += 1
+                else:
+                    return
+                self._in_flight.popleft()
 
     def _new_client(self) -> Client:
         try:
@@ -181,7 +194,7 @@ class MqttSink:
 
     def _on_connect(self, client: Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
         if reason.is_failure:
-            self._log.warn(f"{self.name}: {self._where}: refused ({reason}); check mqtt.user")
+            self._trouble = f"the MQTT broker refuses the connection ({reason}), see mqtt.user"
             return
         if self._closing:
             client.disconnect()
@@ -195,15 +208,16 @@ class MqttSink:
         if self._state is not None:
             client.publish(topics.state, self._state, retain=True)
         self._ready = True
-        self._log.good(f"{self.name}: connected to {self._where}")
 
-    def _on_connect_fail(self, *_: Any) -> None:
+    def _on_connect_fail(self, client: Client, _: Any) -> None:
+        if self._closing:
+            client.disconnect()  # that of `close` may have been forgotten for this attempt
         # Called where paho handles the exception, which it does not pass on.
-        self._log.warn(f"{self.name}: {self._where}: cannot be reached ({sys.exception()})")
+        self._trouble = f"the MQTT broker cannot be reached ({sys.exception()})"
 
     def _on_disconnect(self, _: Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
         if self._ready:
-            self._log.warn(f"{self.name}: {self._where}: connection lost ({reason})")
+            self._trouble = f"the connection to the MQTT broker broke ({reason})"
         self._ready = False
         self._disconnected.set()
 

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from edge_runtime.errors import CfvggError
-from edge_runtime.publishers.base import RepeatedLog, Sink
+from edge_runtime.log_limit import LimitedLog
+from edge_runtime.publishers.base import Sink
 from edge_runtime.records import TrackRecord
 
 QUEUE_RECORDS = 1024  # half a minute at 30 Hz, about half a megabyte
@@ -48,7 +49,7 @@ class Queued:
         self._changed = threading.Condition(threading.Lock())
         self._closing_s: float | None = None
         self._lost = self._in_flight = 0
-        self._log = RepeatedLog(logger)
+        self._log = LimitedLog(logger)
         # A daemon: what hangs in a dead consumer must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"publish-{sink.name}", daemon=True)
         self._thread.start()
@@ -122,7 +123,9 @@ class Queued:
                 self._sink.deliver(batch)
             except CfvggError as error:
                 self._put_back(batch)
-                self._log.warn(error)
+                # The first failure is often only that a connection is still being made.
+                if pause_s:
+                    self._log.warning(f"{self.name}: {error}")
                 return min(max(2 * pause_s, RETRY_FIRST_S), RETRY_MOST_S)
             except Exception:
                 # A bug in one publisher takes its records, not the run.
@@ -130,7 +133,7 @@ class Queued:
                 logger.exception("%s: %d records are lost", self.name, len(batch))
                 return RETRY_MOST_S
             self._settle()
-            self._log.good(f"{self.name}: works again")
+            self._log.recovered(f"{self.name}: works again")
         return 0.0
 
     def _take(self) -> list[TrackRecord]:

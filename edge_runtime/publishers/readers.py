@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.publishers.base import RepeatedLog, encoded
+from edge_runtime.log_limit import LimitedLog
+from edge_runtime.publishers.base import encoded
 from edge_runtime.publishers.settings import SocketConfig
 from edge_runtime.records import TrackRecord
 from edge_runtime.unix_socket import listen, stop_listening
@@ -47,7 +48,7 @@ class SocketPublisher:
         self.sent = self.dropped = 0
         self._config = config
         self._readers: list[Reader] = []
-        self._log = RepeatedLog(logger)
+        self._log = LimitedLog(logger)
         self._listener = listen(path)
         self._listener.setblocking(False)
 
@@ -79,12 +80,13 @@ class SocketPublisher:
             except BlockingIOError:
                 return None
             except OSError as error:
-                self._log.warn(f"{self.name}: a reader cannot be accepted ({error.strerror or error})")
+                self._log.warning(f"{self.name}: a reader cannot be accepted ({error.strerror or error})")
                 return None
             if len(self._readers) < self._config.max_readers:
                 break
             connection.close()
-            self._log.warn(f"{self.name}: more than {self._config.max_readers} readers, one is turned away")
+            most = self._config.max_readers
+            self._log.warning(f"{self.name}: more than {most} readers, one is turned away")
         connection.setblocking(False)
         # Linux doubles the number for its own book-keeping, which takes about half.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._config.buffer_kib * 1024)
@@ -106,7 +108,7 @@ class SocketPublisher:
             self.sent += 1
         else:
             self.dropped += 1
-            self._log.warn(f"{self.name}: a reader is too slow and loses records")
+            self._log.warning(f"{self.name}: a reader is too slow and loses records")
         return True
 
 

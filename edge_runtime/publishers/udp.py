@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from edge_runtime.publishers.base import RepeatedLog, encoded
+from edge_runtime.log_limit import LimitedLog
+from edge_runtime.publishers.base import encoded
 from edge_runtime.publishers.settings import UdpConfig
 from edge_runtime.records import TrackRecord
 
@@ -36,23 +37,23 @@ class UdpSink:
         self._socket: socket.socket | None = None
         self._address: Any = None
         self._look_up_s = -float("inf")
-        self._log = RepeatedLog(logger)
+        self._log = LimitedLog(logger)
 
     def deliver(self, records: Sequence[TrackRecord]) -> None:
         """Send one datagram for each record; may wait for a name to be looked up, never raises."""
         for record in records:
             try:
-                if self._socket is None:
-                    self._socket = self._look_up()
-                self._socket.sendto(encoded(record), self._address)
+                sent = self._send(encoded(record))
             except OSError as error:
-                self.dropped += 1
+                sent = False
                 self.close()
                 where = f"{self._config.host}:{self._config.port}"
-                self._log.warn(f"{self.name}: {where}: cannot be sent to ({error.strerror or error})")
-            else:
+                self._log.warning(f"{self.name}: {where}: cannot be sent to ({error.strerror or error})")
+            if sent:
                 self.sent += 1
-                self._log.good(f"{self.name}: works again")
+                self._log.recovered(f"{self.name}: works again")
+            else:
+                self.dropped += 1
 
     def close(self) -> None:
         """Close the socket; the next record looks the address up again."""
@@ -60,10 +61,17 @@ class UdpSink:
             self._socket.close()
             self._socket = None
 
+    def _send(self, data: bytes) -> bool:
+        """False while a failed address is given time."""
+        if self._socket is None:
+            if time.monotonic() < self._look_up_s:
+                return False
+            self._look_up_s = time.monotonic() + LOOK_UP_EVERY_S
+            self._socket = self._look_up()
+        self._socket.sendto(data, self._address)
+        return True
+
     def _look_up(self) -> socket.socket:
-        if time.monotonic() < self._look_up_s:
-            raise OSError("the address is looked up again in a moment")
-        self._look_up_s = time.monotonic() + LOOK_UP_EVERY_S
         config = self._config
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_DGRAM)
         family, kind, protocol, _, self._address = found[0]

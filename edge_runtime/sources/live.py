@@ -70,7 +70,7 @@ class LiveSource(FrameSource):
         self._start_session()
         try:
             if not self._wait_for_frame():
-                raise SourceError("gave no frame before it was stopped or ended", where=uri)
+                raise CameraError("gave no frame before it was stopped or ended", where=uri)
         except BaseException:
             self.close()
             raise

@@ -188,7 +188,7 @@ def test_a_live_run_appends(tmp_path: Path) -> None:
     assert frames(path.read_text().splitlines()) == list(range(6))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 3 * LINE_BYTES))
 def test_a_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "t.jsonl"

@@ -174,16 +174,19 @@ from edge_runtime.publishers.readers import SocketPublisher
 from edge_runtime.publishers.settings import SocketConfig
 from tests.edge.publishing import record
 publisher = SocketPublisher(Path(sys.argv[1]), SocketConfig())
+print("listening", flush=True)
 for frame in itertools.count():
     publisher.publish(record(frame))
     time.sleep(0.001)
 """
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT)
-    wait_for(path.exists)
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"listening\n"
     reading = Reading(connect(path, 30))
     wait_for(lambda: len(reading.lines) > 20)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
+    process.stdout.close()
     lines = reading.to_the_end()
     found = frames(lines)
     assert found == list(range(found[0], found[0] + len(found)))
@@ -270,7 +273,10 @@ def test_an_unreachable_address_and_an_unknown_name_are_counted(
     sink.deliver([record(20)])
     sink.close()
     assert (sink.sent, sink.dropped) == (1, 20)
-    assert messages(caplog) == ["udp: 127.0.0.1:9: cannot be sent to (Network is unreachable)"]
+    assert messages(caplog) == [
+        "udp: 127.0.0.1:9: cannot be sent to (Network is unreachable)",
+        "udp: 127.0.0.1:9: cannot be sent to (Name or service not known)",
+    ]
 
 
 def handle(_: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,7 +336,7 @@ def test_what_was_opened_is_closed_when_something_else_cannot_be(
 
 
 def test_a_live_run_goes_on_where_a_recording_run_ends(runtime: Path) -> None:
-    view = View(fake_images(1)[0], 0, None, None, None)
+    view = View(fake_images(1)[0], 0, (), None, None)
     config = configured(output__tracks="/dev/full")
     outputs = Outputs(config)
     with pytest.raises(StorageError, match="No space left"):

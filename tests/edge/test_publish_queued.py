@@ -100,7 +100,7 @@ def test_a_sink_that_fails_is_offered_the_same_again(caplog: pytest.LogCaptureFi
     assert sink.frames == list(range(20))
     assert publisher.dropped == 0
     # However often it failed, once is enough to say so.
-    assert messages(caplog) == [str(FAILURE)]
+    assert messages(caplog) == [f"scripted: {FAILURE}"]
 
 
 def test_the_pause_after_failures_grows_and_ends_with_the_run() -> None:

@@ -51,8 +51,8 @@ class Commands:
         self.received.append(dict(command))
         name = command.get("command")
         if name == "status":
-            status = {"paused": self.paused, "dropped": {"overrun": 3, "corrupt": 1, "size": 0}}
-            return {"ok": True, "status": status}
+            dropped = {"overrun": 3, "corrupt": 1, "size": 0}
+            return {"ok": True, "status": {"paused": self.paused, "source": {"dropped": dropped}}}
         if name in ("pause", "resume"):
             self.paused = name == "pause"
         elif name not in ("select", "clear"):
@@ -78,6 +78,8 @@ class Service:
     Attributes:
         state: of the records.
         still: the frame that is shown for ever; None for the camera's own course.
+        others: records of more targets.
+        silent: whether the camera stands still.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Service:
         self.source = FakeSource(script or FakeScript(frames=90))
         self.state = TrackState.TRACKING
         self.still: int | None = None
+        self.others: list[TrackRecord] = []
         self.silent = False
         self.offered = 0
         self._period_s = 1 / rate_hz
@@ -107,7 +110,7 @@ class Service:
             if self.preview.watched and not self.silent:
                 index = self.still if self.still is not None else count
                 record = record_of(self.source, index, self.state)
-                self.preview.offer(self.source.image(index), record, 29.7)
+                self.preview.offer(self.source.image(index), [record, *self.others], 29.7)
                 self.offered += 1
 
     def close(self) -> None:

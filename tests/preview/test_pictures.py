@@ -18,11 +18,12 @@ from edge_runtime.types import TrackState
 from tests.preview.helpers import record_of
 
 CONFIG = PreviewConfig()
+TRACKING = TrackState.TRACKING
 SOURCE = FakeSource()
 
 
 def shown(rendition: Rendition, state: TrackState = TrackState.TRACKING) -> tuple[Any, dict[str, Any]]:
-    offer = Offer(SOURCE.image(7), record_of(SOURCE, 7, state), 31.26)
+    offer = Offer(SOURCE.image(7), [record_of(SOURCE, 7, state)], 31.26)
     (part,) = PartReader().feed(BOUNDARY + encoded_part(offer, rendition))
     return cv2.imdecode(np.frombuffer(part.body, np.uint8), cv2.IMREAD_COLOR), part.record
 
@@ -81,7 +82,7 @@ def test_pictures_are_never_enlarged() -> None:
 
 @pytest.mark.parametrize("state", [TrackState.TRACKING, TrackState.REACQUIRED])
 def test_the_overlay_is_drawn_where_the_box_is(state: TrackState) -> None:
-    record = dataclasses.asdict(record_of(SOURCE, 7, state)) | {"fps": None}
+    _, record = shown(Rendition(160, 75, 15.0), state)
     image = scaled(SOURCE.image(7), 160)
     picture = annotated(image, record)
     x, y, w, h = (round(v / 2) for v in SOURCE.box(7))
@@ -89,6 +90,24 @@ def test_the_overlay_is_drawn_where_the_box_is(state: TrackState) -> None:
         assert tuple(int(v) for v in picture[row, column]) == COLOURS[state]
     inside = np.s_[y + 4 : y + h - 4, x + 4 : x + w - 4]
     assert (picture[inside] == image[inside]).all()
+
+
+def test_several_targets_are_told_apart() -> None:
+    first, second = (
+        record_of(SOURCE, index, state) for index, state in ((7, TRACKING), (40, TrackState.LOST))
+    )
+    second = dataclasses.replace(second, track_id=2)
+    offer = Offer(np.zeros((240, 320, 3), np.uint8), [first, second], None)
+    (part,) = PartReader().feed(BOUNDARY + encoded_part(offer, Rendition(320, 95, 15.0, True)))
+    assert part.record["box"] == list(SOURCE.box(7))
+    assert part.record["targets"] == [
+        {"track_id": 1, "state": "tracking", "box": list(SOURCE.box(7)), "confidence": 0.87},
+        {"track_id": 2, "state": "lost", "box": list(SOURCE.box(40)), "confidence": 0.87},
+    ]
+    picture = cv2.imdecode(np.frombuffer(part.body, np.uint8), cv2.IMREAD_COLOR)
+    for index, state in ((7, TRACKING), (40, TrackState.LOST)):
+        x, y = (int(v) for v in SOURCE.box(index)[:2])
+        assert np.abs(picture[y, x].astype(int) - COLOURS[state]).max() < 40
 
 
 def test_without_a_target_only_the_state_is_drawn() -> None:

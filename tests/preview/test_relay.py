@@ -144,14 +144,15 @@ def test_interrupts_say_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without permission")
-def test_somebody_outside_the_group_is_told_which_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", ["socket", "folder"])
+def test_somebody_outside_the_group_is_told_which_group(closed: str) -> None:
     # pytest's own folders are closed to others.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)
         with Service(folder) as service:
             group = grp.getgrnam("video")
-            os.chown(service.path, 0, group.gr_gid)
+            os.chown(service.path if closed == "socket" else folder, 0, group.gr_gid)
+            folder.chmod(0o755 if closed == "socket" else 0o750)
             code = "import sys; from edge_runtime.preview.relay import relay; from pathlib import Path\n"
             code += "from edge_runtime.errors import ServiceError\n"
             code += "import grp, os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

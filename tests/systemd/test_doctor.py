@@ -149,12 +149,21 @@ def test_a_camera_that_is_not_there(doctor: Examine, tmp_path: Path) -> None:
     assert checks["camera"].state == "failure"
     assert checks["camera"].found == "/dev/video8 is not there; there is /dev/video2 (Other)"
     assert "camera free" not in checks
-    checks = doctor(tree, PI_CAMERA)
+    checks = doctor(tree, PI_CAMERA, cameras=())
+    assert checks["camera"].state == "failure"
     assert checks["camera"].found == (
         "no camera on the camera ports; USB: /dev/video2 (Other) (set source.uri to it)"
     )
     assert "check the cable" in (checks["camera"].fix or "")
-    assert checks["libcamera"].state == "ok"
+    assert checks["libcamera"].found == "lists no cameras"
+
+
+def test_a_camera_that_only_libcamera_knows(doctor: Examine, tmp_path: Path) -> None:
+    checks = doctor(Tree(tmp_path / "pi"), PI_CAMERA, cameras=("Virtual",))
+    assert checks["libcamera"] == ok("libcamera", "lists Virtual")
+    assert checks["camera"].state == "warning"
+    assert "check the cable" in (checks["camera"].fix or "")
+    assert not {"camera rights", "camera free"} & set(checks)
 
 
 def test_programs_that_only_watch_do_not_hold_a_camera(doctor: Examine, tmp_path: Path) -> None:
