@@ -92,7 +92,7 @@ def watching(viewer: list[str] | None, env: dict[str, str]) -> Iterator[Any]:
     def count() -> None:
         assert process.stdout is not None
         while piece := process.stdout.read1(1 << 16):
-            seen[0] += piece.count(b"--" + BOUNDARY)
+            seen[0] += piece.count(BOUNDARY)
 
     threading.Thread(target=count, daemon=True).start()
     try:
