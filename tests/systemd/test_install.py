@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.config import load_config
+from edge_runtime.config import Config, load_config
 from edge_runtime.errors import CfvggError, ConfigError, InstallationError
 from edge_runtime.installation import needs as needs_module
 from edge_runtime.installation.dropin import dropin
@@ -17,6 +17,7 @@ from edge_runtime.installation.layout import UNIT, Layout, packaged, program
 from edge_runtime.installation.needs import check_program, check_readable, needs, source_kind
 from edge_runtime.installation.service import check_ready, install_steps, require_root, uninstall_steps
 from edge_runtime.installation.steps import Command, MakeFolder, Remove, WriteFile, perform
+from edge_runtime.structure import field_names
 from tests.systemd.helpers import files
 
 GOOD = '[source]\nuri = "fake:"\n[tracker]\npreset = "kcf"\n'
@@ -200,6 +201,29 @@ def test_addresses_open_the_network_and_libcamera_its_events(
     assert "AF_INET" not in camera
     for uri in ("fake:", "/dev/video0", "v4l2:/dev/video0"):
         assert "AF_" not in wanted(layout, source__uri=uri)
+
+
+def test_every_setting_that_names_a_file_or_an_address_is_one() -> None:
+    names = needs_module.READ + needs_module.SECRET + needs_module.WRITTEN
+    assert set(names + needs_module.ADDRESSES + needs_module.LOOPBACK) <= set(field_names(Config))
+
+
+def test_metrics_on_a_port_reach_this_machine_only(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs_module, "program_folders", lambda: [])
+    assert "AF_INET" not in wanted(layout, metrics__listen="unix")
+    assert "IPAddressAllow=localhost" in wanted(layout, metrics__listen="127.0.0.1:9105")
+    both = wanted(layout, metrics__listen="127.0.0.1:9105", mqtt__host="broker")
+    assert "IPAddressDeny=\n" in both
+    assert "IPAddressAllow" not in both
+
+
+def test_the_watchdog_waits_longer_than_the_source_tries(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs_module, "program_folders", lambda: [])
+    assert "WatchdogSec" not in wanted(layout, source__uri="picamera2:")
+    # 2 s, then 0.5, 1, 2, 4, 8, and four times 10 s, and 30 to spare.
+    assert "WatchdogSec=88s\n" in wanted(layout, source__uri="picamera2:", source__give_up_after=9)
 
 
 @pytest.mark.parametrize(
