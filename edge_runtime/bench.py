@@ -111,13 +111,13 @@ def remembered(bundle: Bundle, preset: str) -> str | None:
     """The faster model as far as it has been measured here."""
     entry = _read().get(_key(bundle, preset))
     dtype = entry.get("dtype") if isinstance(entry, dict) else None
-    return dtype if dtype in bundle.manifest.models else None
+    return dtype if isinstance(dtype, str) and dtype in bundle.manifest.models else None
 
 
 def _read() -> dict[str, Any]:
     try:
         known = json.loads((state_folder() / FILE).read_bytes())
-    except (OSError, ValueError):  # not measured yet; a damaged file is measured anew
+    except (OSError, ValueError, RecursionError):  # not measured yet; a damaged file is measured anew
         return {}
     return known if isinstance(known, dict) else {}
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -51,7 +54,7 @@ class Bundle:
             BundleError: something is missing, damaged, or does not match.
             InterpreterError: no TFLite runtime is installed.
         """
-        if not path.is_dir():
+        if not _is_folder(path):
             raise BundleError("is not a bundle folder", where=path, fix="make one with cfvgg-export --int8")
         files = _verified_files(path)
         manifest = Manifest.from_json(
@@ -97,7 +100,10 @@ class Bundle:
             raise BundleError("is not the model of the manifest (sha256)", where=where, fix=AGAIN)
         _check_tensors(interpreter, info, self.manifest.levels, where)
         preprocess = Preprocessor(self.manifest.preprocessing, self.mean_image, info.input)
-        raw = interpreter.invoke(preprocess(probe_pattern(size)))
+        try:
+            raw = interpreter.invoke(preprocess(probe_pattern(size)))
+        except RuntimeError as error:
+            raise BundleError(f"cannot be run ({error!s:.100})", where=where, fix=AGAIN) from error
         outputs = [dequantise(r, t) for r, t in zip(raw, interpreter.outputs, strict=True)]
         found, expected = fingerprint(outputs), info.fingerprint.mean_abs
         # Each number is held against the level's largest: a nearly dead corner has no scale of its own.
@@ -110,6 +116,13 @@ class Bundle:
                     where=where,
                     fix=AGAIN,
                 )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):  # Path.is_dir raises some of these: a name that is too long, access denied
+        return False
 
 
 def _verified_files(path: Path) -> dict[str, bytes]:
@@ -127,8 +140,9 @@ def _verified_files(path: Path) -> dict[str, bytes]:
             raise BundleError(f"has a bad line {line!r:.80}", where=sums, fix=AGAIN)
         try:
             data = file.read_bytes()
-        except OSError as error:
-            raise BundleError(f"cannot be read ({error.strerror})", where=file, fix=AGAIN) from error
+        except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BundleError(f"cannot be read ({reason})", where=file, fix=AGAIN) from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise BundleError("checksum does not match SHA256SUMS", where=file, fix=AGAIN)
         files[name] = data
@@ -142,10 +156,16 @@ def _mean_image(path: Path, manifest: Manifest, files: dict[str, bytes]) -> Floa
         return None
     if MEAN_FILE not in files:
         raise BundleError("is missing or has no checksum", where=path / MEAN_FILE, fix=AGAIN)
-    mean = np.load(path / MEAN_FILE, allow_pickle=False)
-    if mean.ndim != 3 or mean.shape[2] != 3 or mean.dtype != np.float32:
-        raise BundleError(f"is {mean.dtype} {mean.shape}, not float32 (rows, columns, 3)", where=path)
-    return mean  # type: ignore[no-any-return]
+    where = path / MEAN_FILE
+    try:
+        # Not np.load, which takes archives as well. NumPy leaves it without types.
+        mean = np.lib.format.read_array(io.BytesIO(files[MEAN_FILE]), allow_pickle=False)  # type: ignore[no-untyped-call]
+    except Exception as error:  # a damaged file raises a dozen types, tokenize's own among them
+        raise BundleError(f"is no array of NumPy's ({error!s:.100})", where=where, fix=AGAIN) from error
+    if mean.ndim != 3 or mean.shape[2] != 3 or 0 in mean.shape or mean.dtype != np.float32:
+        what = f"is {mean.dtype} {mean.shape}, not float32 (rows, columns, 3)"
+        raise BundleError(what, where=where, fix=AGAIN)
+    return cast(FloatArray, mean)
 
 
 def _check_tensors(

@@ -41,6 +41,9 @@ class Commands:
             return {"ok": True} | self._obey(request)
         except CfvggError as error:
             return {"ok": False, "error": str(error)}
+        except Exception as error:  # a client must not be able to end the service, or a thread of it
+            log.exception("command %.100r", request)
+            return {"ok": False, "error": " ".join(f"{type(error).__name__}: {error}".split())}
 
     def _obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
         allowed = {"select": {"box"}, "clear": {"track_id"}, "pause": set(), "resume": set(), "status": set()}
@@ -64,9 +67,10 @@ def _box(value: Any) -> Box:
     numbers = isinstance(value, list) and all(
         isinstance(v, int | float) and not isinstance(v, bool) for v in value
     )
-    if not numbers or len(value) != 4:
-        raise CommandError(f"{value!r:.60} is not a box", fix="give four numbers x,y,w,h in pixels")
-    return Box(*map(float, value))
+    if numbers and len(value) == 4:
+        with contextlib.suppress(OverflowError):  # JSON's integers have no end
+            return Box(*map(float, value))
+    raise CommandError(f"{value!r:.60} is not a box", fix="give four numbers x,y,w,h in pixels")
 
 
 def _track_id(value: Any) -> int | None:
@@ -129,11 +133,7 @@ def answer(handle: Handle, line: bytes) -> dict[str, Any]:
         return {"ok": False, "error": f"is not JSON ({' '.join(str(error).split()):.100})"}
     if not isinstance(request, dict):
         return {"ok": False, "error": "a command is a JSON object"}
-    try:
-        return handle(request)
-    except Exception as error:  # a client must not be able to end the service
-        log.exception("command %.100r", request)
-        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+    return handle(request)
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:

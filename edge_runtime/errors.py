@@ -25,7 +25,12 @@ class CfvggError(Exception):
         line = f"{where}: {what}" if where is not None else what
         if fix:
             line = f"{line}; {fix}"
-        super().__init__(" ".join(line.split()))
+        # What came from outside may hold anything; a terminal and the journal are to get text.
+        super().__init__("".join(map(_printable, " ".join(line.split()))))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class ConfigError(CfvggError):

@@ -64,16 +64,16 @@ class Interpreter:
                 index = self._tflite.get_input_details()[0]["index"]
                 self._tflite.resize_tensor_input(index, list(shape))
                 self._tflite.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+                # A damaged model may have names that are no text, which show here.
+                details, outputs = self._tflite.get_input_details()[0], self._tflite.get_output_details()
+                self.delegated = _whole_graph_delegated(self._tflite)
+        except (ValueError, RuntimeError, LookupError) as error:
             reason = str(error).strip().split("\n")[0]
             raise InterpreterError(f"{self.runtime} refuses the model at {shape} ({reason})") from error
-        details = self._tflite.get_input_details()[0]
         self._input_index, self.input = details["index"], _tensor_info(details)
-        outputs = self._tflite.get_output_details()
         self._output_indices = [detail["index"] for detail in outputs]
         self.outputs = tuple(_tensor_info(detail) for detail in outputs)
         self.output_shapes = tuple(tuple(int(v) for v in detail["shape"]) for detail in outputs)
-        self.delegated = _whole_graph_delegated(self._tflite)
 
     def invoke(self, x: NDArray[Any], wanted: tuple[int, ...] | None = None) -> tuple[NDArray[Any], ...]:
         """Raw outputs (copies, in the tensors' dtypes) for an input of the interpreter's shape.

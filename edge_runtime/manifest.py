@@ -21,6 +21,8 @@ ONNX_FILE = "model.onnx"
 MODEL_FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 MEAN_FILE = "mean_image.npy"
 MIN_INPUT_PX = 33  # smallest side that still gives one cell on every level
+MOST_FINGERPRINT_PX = 1024  # a larger one only takes memory and time
+FINGERPRINT_VALUES = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class LevelInfo:
     channels: int
     first_centre_px: float
 
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"level {self.name} has stride {self.stride}")
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -67,6 +73,12 @@ class Fingerprint:
 
     size_px: int
     mean_abs: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not MIN_INPUT_PX <= self.size_px <= MOST_FINGERPRINT_PX:
+            raise ValueError(f"size_px = {self.size_px} is not {MIN_INPUT_PX} to {MOST_FINGERPRINT_PX}")
+        if any(len(level) != FINGERPRINT_VALUES for level in self.mean_abs):
+            raise ValueError(f"mean_abs holds a level without its {FINGERPRINT_VALUES} values")
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,14 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
     format: str = FORMAT
 
+    def __post_init__(self) -> None:
+        unknown = self.models.keys() - MODEL_FILES.keys()
+        if unknown:
+            raise ValueError(f"models holds {min(unknown)!r}, which is none of {', '.join(MODEL_FILES)}")
+        for dtype, info in self.models.items():
+            if len(info.fingerprint.mean_abs) != len(self.levels):
+                raise ValueError(f"the fingerprint of {dtype} is not one of {len(self.levels)} levels")
+
     def to_json(self) -> str:
         """The manifest as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=False) + "\n"
@@ -141,7 +161,7 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"is not JSON ({error})", where=where) from error
         found = data.get("format") if isinstance(data, dict) else None
         if found != FORMAT:

@@ -120,7 +120,7 @@ def _parse(line: str, where: str) -> tuple[int, Box | None]:
             raise ValueError(f"schema is {record['schema']!r}, not {SCHEMA!r}")
         box = record["box"]
         return int(record["frame"]), None if box is None else Box(*(float(v) for v in box))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SourceError(f"is not a track record ({error!s:.100})", where=where) from error
 
 

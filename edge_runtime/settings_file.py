@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from edge_runtime.errors import ConfigError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+NOT_PLAIN = re.compile(r"[^ -~]")
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a file. Raises `ConfigError` when it cannot be read or is not TOML."""
@@ -22,7 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=path) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of which TOMLDecodeError is one
         raise ConfigError(f"is not TOML ({error})", where=path) from error
 
 
@@ -55,7 +58,7 @@ def parse_assignment(text: str, example: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text!r} is not KEY=VALUE", fix=f"for example --set {example}")
     try:
         return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return {key.strip(): value}
 
 
@@ -71,12 +74,21 @@ def to_toml(settings: DataclassInstance) -> str:
 
 
 def _toml_lines(table: dict[str, Any], name: tuple[str, ...]) -> Iterator[str]:
-    # JSON's strings, numbers, booleans and arrays are all valid TOML values.
     values = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if values:
         yield from ("", f"[{'.'.join(name)}]")
     for key, value in values.items():
-        yield f"{key} = {json.dumps(value)}"
+        yield f"{key} = {_toml_value(value)}"
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _toml_lines(value, (*name, key))
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float):
+        return repr(value)  # nan and inf are TOML's words too
+    # JSON's strings, integers and booleans are TOML's as well, but for DEL, which it leaves as it is.
+    text = json.dumps(value, ensure_ascii=False)
+    return NOT_PLAIN.sub(lambda found: f"\\U{ord(found[0]):08x}", text)

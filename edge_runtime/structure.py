@@ -27,7 +27,11 @@ def structure(kind: type[T], data: Any, where: str | Path, error: type[CfvggErro
         raise error(f"must be a table of settings, is {type(data).__name__}", where=where)
     config = dacite.Config(strict=True, type_hooks={float: _real, int: _whole})
     try:
-        return dacite.from_dict(kind, _tuples(data), config)
+        tuples = _tuples(data)
+    except RecursionError as deep:
+        raise error("is nested too deeply", where=where) from deep
+    try:
+        return dacite.from_dict(kind, tuples, config)
     except dacite.UnexpectedDataError as unexpected:
         key = min(unexpected.keys)
         table = next(_tables_with(key, kind, data, ""), "")
@@ -42,7 +46,7 @@ def structure(kind: type[T], data: Any, where: str | Path, error: type[CfvggErro
             expected = "one of " + ", ".join(map(repr, typing.get_args(wrong.field_type)))
         given = _given(data, wrong.field_path or "", wrong.value)
         raise error(
-            f"{wrong.field_path} = {given!r:.60} has the wrong type", where=where, fix=f"use {expected}"
+            f"{wrong.field_path} = {_shown(given)} has the wrong type", where=where, fix=f"use {expected}"
         ) from wrong
     except (dacite.DaciteError, TypeError, ValueError) as other:
         raise error(str(other), where=where) from other
@@ -91,6 +95,13 @@ def _given(data: Any, path: str, value: Any) -> Any:
     return _tuples(data)
 
 
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # Python does not write integers of thousands of digits
+        return "an endless number"
+
+
 def _tuples(value: Any) -> Any:
     """Lists as tuples, throughout: frozen dataclasses hold no lists."""
     if isinstance(value, dict):
@@ -100,7 +111,12 @@ def _tuples(value: Any) -> Any:
 
 def _real(value: Any) -> Any:
     # TOML and JSON write whole floats as integers; a boolean is an int to Python but not to a person.
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else _whole(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return _whole(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{_shown(value)} is too large for a number") from error
 
 
 def _whole(value: Any) -> Any:

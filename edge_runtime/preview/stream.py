@@ -20,6 +20,7 @@ MOST_LINE_BYTES = 4096
 MOST_NOISE_BYTES = 1 << 16  # a login shell may greet before the stream starts
 MOST_HEADER_BYTES = 1 << 14
 MOST_BODY_BYTES = 1 << 24
+MOST_LENGTH_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def _headers(text: bytes) -> dict[str, str]:
 
 def _length(headers: Mapping[str, str]) -> int:
     text = headers.get("content-length", "")
-    if not (text.isascii() and text.isdigit()) or not int(text) <= MOST_BODY_BYTES:
+    number = text.isascii() and text.isdigit() and len(text) <= MOST_LENGTH_DIGITS
+    if not number or int(text) > MOST_BODY_BYTES:
         raise _damaged(f"has a part of length {text!r:.20}")
     return int(text)
 

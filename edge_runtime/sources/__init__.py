@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,18 +95,32 @@ def _camera(config: SourceConfig) -> Callable[[], Camera] | None:
         device = VirtualDevice.from_uri(uri, _recording)
         return lambda: VirtualCamera(device)
     path = rest if scheme == "v4l2" and colon else uri
-    if path != uri or path.startswith("/dev/video") or Path(path).is_char_device():
+    if path != uri or path.startswith("/dev/video") or _is_device(path):
         return lambda: V4l2Camera(path, config)
     return None
+
+
+def _is_device(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _recording(uri: str) -> RecordedSource:
     if uri.startswith("fake:"):
         return FakeSource.from_uri(uri)
     path = Path(uri)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"cannot be opened ({reason})", where=uri) from error
+    if stat.S_ISDIR(mode):
         return FolderSource(path)
-    if path.is_file():
+    if stat.S_ISREG(mode):
         return VideoSource(path)
     raise SourceError(
         "no such file or folder", where=uri, fix="give a video, a picture folder, a camera, or fake:"

@@ -71,7 +71,10 @@ def test_the_faster_model_is_remembered_for_this_bundle_and_preset_only() -> Non
     assert remembered(one, "fkcf") == "int8"
 
 
-@pytest.mark.parametrize("damaged", [b"", b"[]", b"\xff\xfe", b'{"x": 3}', b'{"x": {"dtype": "int4"}}'])
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"[]", b"\xff\xfe", b'{"x": 3}', b'{"x": {"dtype": "int4"}}', b'{"x": {"dtype": []}}', b"[" * 2000],
+)
 def test_a_damaged_memory_is_none(state: Path, damaged: bytes) -> None:
     one = bundle("a", "b")
     remember(one, "fkcf", {"int8": FAST, "float32": SLOW})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import socket
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from edge_runtime.config import Config, load_config
 from edge_runtime.errors import ConfigError
 from edge_runtime.host import host_name
-from edge_runtime.settings_file import to_toml
+from edge_runtime.settings_file import parse_assignment, to_toml
 from edge_runtime.structure import field_names
 from edge_runtime.trackers.presets import FAMILIES, PRESETS
 from edge_runtime.trackers.settings import EcoConfig, KcfConfig, StrcfConfig
@@ -67,6 +68,15 @@ def test_every_preset_loads_and_is_shown_as_what_loads_the_same(tmp_path: Path, 
     assert load_config(written(tmp_path, shown)) == config
     assert to_toml(load_config(written(tmp_path, shown))) == shown
     assert load_config(written(tmp_path, f'[tracker]\npreset = "{preset}"\n')) == config
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9 \U0001f600 \u2028", "\x00\x1b\x7f\t", '\\U0000 "quoted"'])
+@pytest.mark.parametrize("box", [(), (math.nan, math.inf, -math.inf, 1e-320)])
+def test_show_writes_any_text_and_number_as_toml(tmp_path: Path, name: str, box: tuple[float, ...]) -> None:
+    config = load_config(None, {"device.name": name, "target.box": list(box), "target.max_lost_s": math.inf})
+    shown = to_toml(config)
+    assert shown.isascii()
+    assert repr(load_config(written(tmp_path, shown))) == repr(config)
 
 
 def test_a_preset_leaves_the_other_families_alone() -> None:
@@ -128,6 +138,13 @@ def test_an_empty_name_is_the_host() -> None:
         ("[tracker.eco]\nchannels = [10.5, 1, 1]", "tracker.eco.channels = (10.5, 1, 1) has the wrong type"),
         ("[source\n", "is not TOML"),
         ("source = 3", "source = 3 has the wrong type"),
+        # What follows was found by benchmarks.fuzz.
+        (f"[udp]\nport = {'9' * 5000}", "is not TOML (Exceeds the limit"),
+        (f"[udp]\nport = 0x{'f' * 5000}", "Exceeds the limit"),
+        (f"[target]\nbox = 0x{'f' * 5000}", "target.box = an endless number has the wrong type"),
+        (f"[target]\nmax_lost_s = 1{'0' * 400}", "is too large for a number"),
+        (f"[target]\nbox = {'[' * 2000}", "is not TOML (maximum recursion depth exceeded"),
+        (f"{'a.' * 2000}a = 1", "is nested too deeply"),
     ],
 )
 def test_bad_settings_are_one_line_that_names_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
@@ -138,6 +155,20 @@ def test_bad_settings_are_one_line_that_names_file_and_key(tmp_path: Path, text:
     assert expected in message
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 2000, "1\n[x", "\udcff"])
+def test_a_value_that_is_no_toml_is_text(value: str) -> None:
+    assert parse_assignment(f"source.uri={value}", "") == {"source.uri": value}
+    assert load_config(None, parse_assignment(f"source.uri={value}", "")).source.uri == value
+    with pytest.raises(ConfigError, match=r"^command line: target.box = .* has the wrong type"):
+        load_config(None, parse_assignment(f"target.box={value}", ""))
+
+
+def test_what_is_no_text_is_shown_escaped() -> None:
+    error = ConfigError("bad\x1b[31m\x00\udcff\u2028name\u00e9", where="a\nb")
+    assert str(error) == r"a b: bad\x1b[31m\x00\udcff name\u00e9".replace(r"\u00e9", "\u00e9")
+    assert str(error).isprintable()
 
 
 def test_errors_in_options_name_the_command_line_and_missing_files_themselves(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_a_target_is_selected_and_cleared_and_status_answers(path: Path, targets
         ({"command": "select", "box": [1, 2, 3]}, "[1, 2, 3] is not a box"),
         ({"command": "select", "box": [1, 2, 3, True]}, "is not a box"),
         ({"command": "select", "box": [1, 2, 3, "4"]}, "is not a box"),
+        ({"command": "select", "box": [1, 2, 3, 10**400]}, "is not a box"),  # benchmarks.fuzz found it
         ({"command": "select", "box": [1, 2, 0, 4]}, "is empty"),
         ({"command": "select", "box": [1e9, 2, 5, 4]}, "lies outside"),
         ({"command": "select", "box": [1, 2, 5, 4], "colour": 1}, "select takes no 'colour'"),
@@ -126,11 +127,13 @@ def test_a_client_that_goes_away_in_the_middle_does_no_harm(path: Path) -> None:
     assert ask(path, {"command": "status"})["ok"]
 
 
-def test_a_fault_in_the_service_is_answered(path: Path, commands: Commands) -> None:
-    def broken(_: object) -> dict[str, Any]:
-        raise RuntimeError("out of luck")
+def test_a_fault_in_the_service_is_answered(targets: Targets, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> dict[str, Any]:
+        raise RuntimeError("out of\nluck")
 
-    assert answer(broken, b"{}") == {"ok": False, "error": "RuntimeError: out of luck"}
+    reply = Commands(targets, broken)({"command": "status"})
+    assert reply == {"ok": False, "error": "RuntimeError: out of luck"}
+    assert "Traceback" in caplog.text
 
 
 def test_no_service_is_a_line_that_says_how_to_start_it(tmp_path: Path) -> None:

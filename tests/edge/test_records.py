@@ -114,6 +114,10 @@ def test_boxes_are_read_back_by_frame(tmp_path: Path) -> None:
         ("[]", r"t.jsonl:1: is not a track record"),
         ('{"schema": "other/1"}', "schema is 'other/1'"),
         ('{"schema": "cfvgg-track/1", "frame": 0, "box": [1, 2]}', r"t.jsonl:1: is not a track record"),
+        # What follows was found by benchmarks.fuzz.
+        ('{"schema": "cfvgg-track/1", "frame": 1e999, "box": null}', "cannot convert float infinity"),
+        (f'{{"schema": "cfvgg-track/1", "frame": 0, "box": [1, 2, 3, {10**400}]}}', "too large"),
+        (f'{{"schema": {"[" * 2000}', "maximum recursion depth exceeded"),
     ],
 )
 def test_files_that_are_no_records(tmp_path: Path, text: str, expected: str) -> None:

@@ -68,6 +68,7 @@ def test_the_end_of_a_part_does_not_wait_for_the_next_one() -> None:
         (BOUNDARY + b"y" * (MOST_HEADER_BYTES + 1), "endless headers"),
         (BOUNDARY + b"Content-Type: image/jpeg\r\n\r\n", "part of length ''"),
         (BOUNDARY + b"Content-Length: -1\r\n\r\n", "part of length '-1'"),
+        (BOUNDARY + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "part of length '9999"),
         (BOUNDARY + f"Content-Length: {MOST_BODY_BYTES + 1}\r\n\r\n".encode(), "part of length '16777217'"),
         (BOUNDARY + b"Content-Length: 2\r\n\r\nabcdefghijklmn", "another length than it says"),
         (BOUNDARY + b"X-Cfvgg: [1]\r\nContent-Length: 1\r\n\r\na\r\n" + BOUNDARY, "is no JSON object"),

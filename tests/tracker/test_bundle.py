@@ -16,7 +16,7 @@ from edge_runtime.config import load_config
 from edge_runtime.errors import BundleError, ConfigError, InterpreterError
 from edge_runtime.features import NetworkFeatures
 from edge_runtime.interpreter import Interpreter, dequantise
-from edge_runtime.manifest import CHECKSUM_FILE, MANIFEST_FILE
+from edge_runtime.manifest import CHECKSUM_FILE, MANIFEST_FILE, MEAN_FILE
 from edge_runtime.model_cut import cut
 from edge_runtime.trackers import make_tracker
 from edge_runtime.types import Box
@@ -41,6 +41,12 @@ def edit_manifest(bundle: Path, change: Any) -> None:
     change(data)
     (bundle / MANIFEST_FILE).write_text(json.dumps(data))
     seal(bundle)
+
+
+def npy(descr: str = "<f4", shape: str = "(4, 5, 3)") -> bytes:
+    """A file of NumPy's that says it holds this, and holds 4 x 5 x 3 zeros of four bytes."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(240)
 
 
 def refusal(bundle: Path) -> str:
@@ -111,6 +117,16 @@ def test_swapped_models_are_refused(copy: Path) -> None:
         (lambda m: m.update(format="cfvgg-bundle/9"), "cfvgg-bundle/9"),
         (lambda m: m.update(colour="BGR"), "colour"),
         (lambda m: m.pop("levels"), "levels"),
+        (lambda m: m["models"].update(int16=m["models"].pop("int8")), "none of float32, int8"),
+        (
+            lambda m: m["models"]["int8"]["fingerprint"].update(size_px=10**6),
+            "size_px = 1000000 is not 33 to",
+        ),
+        (lambda m: m["models"]["int8"]["fingerprint"].update(size_px=0), "size_px = 0 is not"),
+        (lambda m: m["models"]["int8"]["fingerprint"]["mean_abs"][1].pop(), "without its 8 values"),
+        (lambda m: m["models"]["int8"]["fingerprint"]["mean_abs"].pop(), "is not one of 4 levels"),
+        (lambda m: m["levels"][0].update(stride=0), "has stride 0"),
+        (lambda m: m["levels"][0].update(first_centre_px=10**400), "is too large for a number"),
     ],
 )
 def test_a_manifest_that_does_not_fit_the_files_is_refused(copy: Path, change: Any, words: str) -> None:
@@ -138,6 +154,48 @@ def test_a_bundle_of_three_levels_still_opens_and_runs(copy: Path, bundle_path: 
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ConfigError, match="no feature level 'conv3'; use one of low, middle, high"):
         old.extract(patches, ("conv3",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"PK\x03\x04", b"\x93NUMPY\x09\x00", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4',("),
+        *(npy(shape="(4, 5)"), npy(shape="(0, 5, 3)"), npy(shape="(4, 5, 30)"), npy(shape="(4, 5, 3")),
+        *(npy(descr="|O"), npy(descr="<f8"), npy(shape="(1000000000, 1000000, 3)")),
+    ],
+    ids=range,
+)
+def test_a_damaged_mean_image_is_refused(copy: Path, content: bytes) -> None:
+    def with_image(manifest: Any) -> None:
+        manifest["preprocessing"]["mean"] = "image"
+        (copy / MEAN_FILE).write_bytes(content)
+        with (copy / CHECKSUM_FILE).open("a") as sums:
+            sums.write(f"{'0' * 64}  {MEAN_FILE}\n")
+
+    edit_manifest(copy, with_image)
+    assert MEAN_FILE in refusal(copy)
+
+
+def test_a_manifest_that_is_nested_without_end_is_refused(copy: Path) -> None:
+    (copy / MANIFEST_FILE).write_text("[" * 5000)
+    seal(copy)
+    assert "is not JSON" in refusal(copy)
+
+
+def test_a_model_with_a_name_that_is_no_text_is_refused(copy: Path) -> None:
+    model = (copy / "int8.tflite").read_bytes()
+    name = json.loads((copy / MANIFEST_FILE).read_text())["models"]["int8"]["outputs"][0]["name"].encode()
+    (copy / "int8.tflite").write_bytes(model.replace(name, b"\xff" + name[1:]))
+    seal(copy)
+    assert "refuses the model" in refusal(copy)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "."])
+def test_a_checksum_file_with_an_impossible_name_is_refused(copy: Path, name: str) -> None:
+    with (copy / CHECKSUM_FILE).open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    assert "cannot be read" in refusal(copy)
+    assert "not a bundle folder" in refusal(copy / name)
 
 
 def test_checksum_file_cannot_point_outside(copy: Path) -> None:
