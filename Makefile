@@ -11,7 +11,8 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize system-x86 picamera2-check vot-check parity ablation clean
+.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize system-x86 picamera2-check fuzz vot-check parity
+.PHONY: ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -45,6 +46,12 @@ system-x86: $(READY) ## the service under a real systemd (Debian in systemd-nspa
 
 picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot); needs root
 	bash .ci/picamera2-check
+
+fuzz: $(READY) build/bundle ## ten minutes of hostile input for everything that reads from outside
+	nice $(BIN)/python -m benchmarks.fuzz --minutes 10 --bundle build/bundle
+
+build/bundle: $(READY)
+	$(BIN)/cfvgg-export --int8 --out $@
 
 vot-check: ## the official VOT and GOT-10k toolkits run our trackers, in environments of their own
 	bash .ci/vot-check

@@ -111,6 +111,7 @@ def preview(folder: Path) -> Target:
     """A watcher's lines: the request, then reports and commands. What it asked for is then sent to it."""
     rig = Rig()
     server = Preview(folder / "preview.sock", PreviewConfig(), rig.handle)
+    server.close()  # its lines are given to it here, not by its thread
     record = RecordMaker("pi", None)(FRAME, None, HostStatus(True, 0))
 
     def check(data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import logging
 import os
 import random
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from benchmarks.fuzz.mutation import mutated
 
@@ -84,8 +86,7 @@ def place(trace: TracebackType | None) -> str:
 
 def with_atheris(finder_of: tuple[str, Path], bundle: Path, seconds: float, seed: int) -> None:
     """Guided by coverage. libFuzzer ends the process by itself, and prints the figures."""
-    import atheris  # noqa: PLC0415 (optional)
-
+    atheris: Any = importlib.import_module("atheris")  # optional, and without types
     with atheris.instrument_imports(include=INSTRUMENTED):
         finder = Finder(*finder_of)
     folder = Path(tempfile.mkdtemp(dir="."))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 
 from edge_runtime.errors import StorageError
 from edge_runtime.records import SCHEMA, SCHEMA_FILE, TrackRecord
@@ -70,6 +75,26 @@ def wait_for(condition: Callable[[], Any], limit_s: float = 30.0) -> float:
         assert time.monotonic() - start_s < limit_s, "waited in vain"
         time.sleep(0.005)
     return time.monotonic() - start_s
+
+
+@contextlib.contextmanager
+def disk_of(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, of a size such as "64k"; a test that cannot have one is skipped."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "cfvgg-test", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(filler: Path) -> None:
+    """Let a file take what is left of its disk."""
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 class ScriptedSink:

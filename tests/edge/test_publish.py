@@ -24,7 +24,7 @@ from edge_runtime.errors import StorageError
 from edge_runtime.publishers.base import Direct
 from edge_runtime.publishers.lines import LinesFile, StandardOutput
 from edge_runtime.publishers.queued import Queued
-from tests.edge.publishing import LINE_BYTES, frames, record, wait_for
+from tests.edge.publishing import LINE_BYTES, disk_of, fill, frames, record, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,19 +44,8 @@ def largest_file(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = (
-        shutil.which("mount")
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "cfvgg-test", folder], check=False, capture_output=True
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("a small file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with disk_of(tmp_path / "disk", "64k") as folder:
+        yield folder
 
 
 def _has_files(folder: Path, count: int) -> bool:
@@ -280,9 +269,7 @@ def test_a_full_disk_costs_what_the_queue_cannot_hold_and_recovers_by_itself(sma
     for frame in range(20):
         publisher.publish(record(frame))
     wait_for(lambda: publisher.sent == 20)
-    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    fill(filler)
     for frame in range(20, 220):
         publisher.publish(record(frame))
         time.sleep(0.001)
@@ -305,9 +292,7 @@ def test_a_full_disk_costs_what_the_queue_cannot_hold_and_recovers_by_itself(sma
 
 def test_a_live_run_starts_on_a_full_disk(small_disk: Path) -> None:
     filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    fill(filler)
     with pytest.raises(StorageError, match="No space left"):
         recording(small_disk / "folder" / "r.jsonl").publish(record(0))
     publisher = Queued(LinesFile(small_disk / "folder" / "t.jsonl", append=True), every_s=0.01)

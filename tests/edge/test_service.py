@@ -10,99 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jsonschema
-import pytest
-
-from edge_runtime.control import ask
-from edge_runtime.errors import ServiceError
-from edge_runtime.records import SCHEMA_FILE
+from edge_runtime.sources.fake import TURN_FRAMES, FakeScript, FakeSource
 from edge_runtime.targets.motion import iou
 from edge_runtime.types import Box
+from tests.edge.service import LIVE, PATIENCE_S, ROOT, START, Running, start, until
 
-ROOT = Path(__file__).parents[2]
-START = "import sys; from edge_runtime.cli import main; main()"
-PATIENCE_S = 60.0
-LIVE = "fake:live=true"
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for a condition on a machine that may be busy; its value."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"waited {PATIENCE_S:.0f} s for {what}")
-
-
-class Running:
-    """`cfvgg-edge run` in a process of its own."""
-
-    def __init__(
-        self, folder: Path, *options: str, uri: str = LIVE, env: dict[str, str] | None = None
-    ) -> None:
-        self.folder, self.tracks = folder, folder / "tracks.jsonl"
-        self.runtime = folder / "run"
-        command = ["run", "--source", uri, "--preset", "kcf", "--tracks", str(self.tracks), *options]
-        # Into a file: a pipe that nobody reads would fill.
-        self.log = (folder / "log.txt").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", START, *command],
-            cwd=ROOT,
-            env=os.environ | {"CFVGG_RUNTIME_DIR": str(self.runtime)} | (env or {}),
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        return ask(self.runtime / "control.sock", request)
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask(command="status")["status"]
-        return found
-
-    def frames(self) -> int:
-        with contextlib.suppress(ServiceError):
-            return int(self.status()["loop"]["frames"])
-        assert self.process.poll() is None, self.text()
-        return 0
-
-    def started(self) -> Running:
-        until(lambda: self.frames() > 2, "frames")
-        return self
-
-    def text(self) -> str:
-        return (self.folder / "log.txt").read_text()
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
-
-    def records(self) -> list[dict[str, Any]]:
-        validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
-        found = [json.loads(line) for line in self.tracks.read_text().splitlines()]
-        for record in found:
-            validator.validate(record)
-        return found
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    made: list[Running] = []
-
-    def make(*options: str, **more: Any) -> Running:
-        made.append(Running(tmp_path, *options, **more))
-        return made[-1]
-
-    yield make
-    for running in made:
-        running.process.kill()
-        running.process.wait()
-        running.log.close()
+__all__ = ["start"]  # a fixture
 
 
 def test_it_waits_for_a_selection_tracks_it_and_ends_when_it_is_told_to(
@@ -140,13 +56,17 @@ def test_the_target_is_followed_in_the_frames_that_it_sees(start: Callable[..., 
     until(lambda: service.frames() > 90, "frames")
     assert service.status()["targets"][0]["track_id"] == target[0]["track_id"] == 1
     service.end()
-    from edge_runtime.sources.fake import FakeScript, FakeSource  # noqa: PLC0415 (only here)
-
-    scene = FakeSource(FakeScript(frames=100_000))
     tracked = [record for record in service.records() if record["box"]][10:]
-    overlaps = [iou(Box(*record["box"]), scene.box(record["frame"])) for record in tracked]
     assert len(tracked) > 30
-    assert sorted(overlaps)[len(overlaps) // 2] > 0.3
+    # Which frame of the scene it saw first is the camera's secret: the machine may have been busy.
+    scene = FakeSource(FakeScript(frames=100_000))
+    indices = [round((r["t_monotonic_ns"] - tracked[0]["t_monotonic_ns"]) * 30e-9) for r in tracked]
+    overlaps = [
+        np.median([iou(Box(*r["box"]), scene.box(k + first)) for r, k in zip(tracked, indices, strict=True)])
+        for first in range(TURN_FRAMES)
+    ]
+    assert max(overlaps) > 0.4
+    assert np.median(overlaps) < 0.1
 
 
 def test_a_second_service_is_told_that_there_is_one(start: Callable[..., Running]) -> None:

@@ -207,7 +207,7 @@ class Browser:
     def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, http.client.HTTPResponse]:
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         client.request(method, path, body, headers)
         response = client.getresponse()
         return response.status, response.read(), response
@@ -271,7 +271,7 @@ def test_commands_from_the_page(service: Service, browser: Browser) -> None:
 
 
 def test_the_stream_carries_pictures_and_the_state(browser: Browser) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=60)
     client.request("GET", f"/{browser.token}/stream")
     response = client.getresponse()
     stream = b""
@@ -287,7 +287,7 @@ def test_streams_beat_while_nothing_comes_and_end_with_the_server(
     service: Service, pages: PageServer, browser: Browser
 ) -> None:
     service.silent = True
-    client = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=60)
     client.request("GET", f"/{browser.token}/stream")
     response = client.getresponse()
     stream, start_s = b"", time.monotonic()

@@ -228,7 +228,9 @@ def test_a_worker_that_fails_leaves_the_tracker_alone(
     message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tracker = adaptive(bundle, AdaptConfig("background", timeout_s=2.0), worker=worker)
+    tracker = adaptive(
+        bundle, AdaptConfig("background", timeout_s=2.0 if worker is hang else 50.0), worker=worker
+    )
     tracker.init(*clip[0])
     assert tracker.wait(60)
     assert isinstance(tracker.last, WorkerError)

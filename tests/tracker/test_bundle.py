@@ -111,7 +111,7 @@ def test_swapped_models_are_refused(copy: Path) -> None:
         (lambda m: m["levels"][1].update(stride=4), "level middle"),
         (lambda m: m["levels"][2].update(channels=12), "level conv3"),
         (lambda m: m["levels"][3].update(channels=12), "level high"),
-        (lambda m: m["levels"].pop(2), "outputs"),
+        (lambda m: m["levels"].pop(2), "is not one of 3 levels"),
         (lambda m: m["preprocessing"].update(mean="image"), "mean_image.npy"),
         (lambda m: m["models"]["int8"]["fingerprint"]["mean_abs"][0].__setitem__(0, 9.0), "test pattern"),
         (lambda m: m.update(format="cfvgg-bundle/9"), "cfvgg-bundle/9"),
@@ -163,7 +163,7 @@ def test_a_bundle_of_three_levels_still_opens_and_runs(copy: Path, bundle_path: 
         *(npy(shape="(4, 5)"), npy(shape="(0, 5, 3)"), npy(shape="(4, 5, 30)"), npy(shape="(4, 5, 3")),
         *(npy(descr="|O"), npy(descr="<f8"), npy(shape="(1000000000, 1000000, 3)")),
     ],
-    ids=range,
+    ids=range(11),
 )
 def test_a_damaged_mean_image_is_refused(copy: Path, content: bytes) -> None:
     def with_image(manifest: Any) -> None:
@@ -190,7 +190,7 @@ def test_a_model_with_a_name_that_is_no_text_is_refused(copy: Path) -> None:
     assert "refuses the model" in refusal(copy)
 
 
-@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "."])
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
 def test_a_checksum_file_with_an_impossible_name_is_refused(copy: Path, name: str) -> None:
     with (copy / CHECKSUM_FILE).open("a") as file:
         file.write(f"{'0' * 64}  {name}\n")
