@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def test_what_is_not_good_is_one_line(bundle_path: Path, tmp_path: Path) -> None
         made(["kcf"], [], settings=[str(tmp_path / "none.toml")])
     lacking = tmp_path / "bundle"
     shutil.copytree(bundle_path, lacking)
-    text = (lacking / "manifest.json").read_text().replace('"int8": {', '"int4": {', 1)
-    (lacking / "manifest.json").write_text(text)
+    manifest = json.loads((lacking / "manifest.json").read_text())
+    del manifest["models"]["int8"]
+    (lacking / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="has no int8 model, only"):
         made(["fkcf"], [parse_network(f"ours={lacking}")])
 
