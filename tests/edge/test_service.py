@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from edge_runtime.sources.fake import TURN_FRAMES, FakeScript, FakeSource
 from edge_runtime.targets.motion import iou
 from edge_runtime.types import Box
