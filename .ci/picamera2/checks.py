@@ -14,14 +14,14 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
-from clip import ORDER, read_truth
+from clip import ORDER, STILL_PICTURES, read_truth
 from runs import CAPTURE_TIMEOUT_S, FRAMES_PER_PICTURE, LAP_FRAMES, Outcome, Place, run
 
 from edge_runtime.evaluation import iou
 
 SCHEMA = json.loads(Path("edge_runtime/track-v1.schema.json").read_text(encoding="utf-8"))
 LEAST_IOU = 0.5
-NETWORK = ("--preset", "fkcf", "--bundle", "/opt/bundle", "--dtype", "int8")
+NETWORK = ("--preset", "feco", "--bundle", "/opt/bundle", "--dtype", "int8")
 PACKAGES = ("cfvgg", "picamera2", "numpy", "opencv_python_headless", "ai_edge_litert")
 
 
@@ -70,6 +70,7 @@ def check_track(name: str, outcome: Outcome, place: Place) -> None:
         f"p95 {np.percentile(ages_ms, 95):.1f} ms, most {ages_ms.max():.1f} ms\n"
         f"  resident: {outcome.memory_mb[0]:.1f} MB after a third, {outcome.memory_mb[1]:.1f} MB at the end"
     )
+    assert outcome.pictures[len(outcome.records) - len(tracked)] < STILL_PICTURES, "it started too late"
     assert shared.mean() > LEAST_IOU, shared
     assert len({record["track_id"] for record in tracked}) == 1
     # From one picture to the next, in order; the first of an opening follows the last of a lap.
@@ -121,8 +122,8 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--emulator", default="", help="a program of the root, with its options")
     parser.add_argument("--rate-hz", type=float, default=30.0)
-    parser.add_argument("--start", type=int, default=150, help="frame in which the target is given")
-    parser.add_argument("--frames", type=int, default=450, help="how long a run is followed")
+    parser.add_argument("--start", type=int, default=90, help="frame in which the target is given")
+    parser.add_argument("--frames", type=int, default=600, help="how long a run is followed")
     parser.add_argument("--patience", type=float, default=1.0, help="so many times as long may things take")
     parser.add_argument("--quick", action="store_true", help="only one run, with the network")
     given = parser.parse_args()
@@ -133,10 +134,10 @@ def main() -> None:
         outcome = run(place, ["--preset", "kcf"], start=given.start, last=given.frames)
         check_records(outcome, place)
         check_track("kcf", outcome, place)
-    hangs_after, last = (0, given.frames) if given.quick else (LAP_FRAMES, LAP_FRAMES + given.frames)
+    hangs_after, last = (0, given.frames) if given.quick else (LAP_FRAMES, 2 * LAP_FRAMES)
     outcome = run(place, NETWORK, start=given.start, last=last, hangs_after=hangs_after)
     check_records(outcome, place, hangs=int(hangs_after > 0))
-    check_track("fkcf int8", outcome, place)
+    check_track("feco int8", outcome, place)
     if given.quick:
         return
     check_reopened(outcome, place)
