@@ -113,6 +113,7 @@ class Service:
                 "condition": self._source.condition,
                 "restarts": self._source.restarts,
                 "dropped": dict(self._source.dropped),
+                "clock_jumps": self._source.clock_jumps,
             },
             "loop": self._loop(),
             "model": self._model,
