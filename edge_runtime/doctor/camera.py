@@ -78,7 +78,8 @@ def _sensor(machine: Machine, *, elsewhere: bool) -> Check:
     names = [SENSOR.fullmatch(name) for name in _names(machine, "v4l-subdev*").values()]
     chips = sorted({match[1] for match in names if match})
     if not chips and elsewhere:
-        return warning("camera", "none on the camera ports, but libcamera lists one", f"for one there: {CABLE}")
+        found = "none on the camera ports, but libcamera lists one"
+        return warning("camera", found, f"for one on a port: {CABLE}")
     if not chips:
         usb = ", ".join(_usb(machine))
         other = f"; USB: {usb} (set source.uri to it)" if usb else ""
