@@ -44,8 +44,8 @@ sanitize: $(READY) ## the core's tests under the address and undefined-behaviour
 system-x86: $(READY) ## the service under a real systemd (Debian in systemd-nspawn); needs root
 	bash .ci/system-x86
 
-picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot); needs root
-	bash .ci/picamera2-check
+picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot, x86-64 and arm64); needs root
+	bash .ci/picamera2-check amd64 arm64
 
 fuzz: $(READY) build/bundle ## ten minutes of hostile input for everything that reads from outside
 	nice $(BIN)/python -m benchmarks.fuzz --minutes 10 --bundle build/bundle

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,7 @@ def check_records(outcome: Outcome, place: Place, hangs: int = 0) -> None:
     assert (np.diff(times_s) > 0).all(), times_s
     periods = np.median(np.diff(times_s) / np.diff(frames)) * place.rate_hz
     assert 0.8 < periods < 1.6, periods
-    assert (np.diff(times_s) > place.capture_timeout_s).sum() == hangs, np.diff(times_s).max()
+    assert outcome.log.count("opening it again") == hangs, outcome.log
     assert min(outcome.ages_s) >= 0, min(outcome.ages_s)
     assert np.median(outcome.ages_s) < 0.2 * place.patience, np.median(outcome.ages_s)
     assert np.abs(outcome.unix_off_s).max() < 0.01 * place.patience, outcome.unix_off_s
@@ -73,9 +74,8 @@ def check_track(name: str, outcome: Outcome, place: Place) -> None:
     assert outcome.pictures[len(outcome.records) - len(tracked)] < STILL_PICTURES, "it started too late"
     assert shared.mean() > LEAST_IOU, shared
     assert len({record["track_id"] for record in tracked}) == 1
-    # From one picture to the next, in order; the first of an opening follows the last of a lap.
-    steps = np.diff(outcome.pictures) % len(ORDER)
-    assert steps.max() <= 2 + place.rate_hz / FRAMES_PER_PICTURE, outcome.pictures
+    # Never back; the first of an opening follows the last of a lap.
+    assert (np.diff(outcome.pictures) % len(ORDER)).max() < len(ORDER) / 2, outcome.pictures
 
 
 def check_reopened(outcome: Outcome, place: Place) -> None:
@@ -89,7 +89,6 @@ def check_reopened(outcome: Outcome, place: Place) -> None:
         f"{place.capture_timeout_s:g} s of them capture_timeout_s, came the first of its second opening "
         f"({after['state']})"
     )
-    assert "opening it again" in outcome.log, outcome.log
     assert gap_s < (CAPTURE_TIMEOUT_S + 10) * place.patience, gap_s
     assert outcome.records[-1]["state"] == "tracking", outcome.records[-1]
 
@@ -110,7 +109,7 @@ def describe(place: Place) -> None:
     found = [p.name.removesuffix(".dist-info") for name in PACKAGES for p in site.glob(f"{name}-*.dist-info")]
     library = next(place.root.glob("usr/lib/*/libcamera.so.*.*.*")).name.removeprefix("libcamera.so.")
     system = (place.root / "etc/os-release").read_text().split('PRETTY_NAME="')[1].split('"')[0]
-    under = f" under {' '.join(place.emulator)}" if place.emulator else ""
+    under = f", emulated {os.environ['QEMU_CPU']}" if os.environ.get("QEMU_CPU") else ""
     say(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {system}, {site.parent.name}{under}")
     say(f"libcamera {library}, {', '.join(found)}")
     say(f"{len(ORDER)} JPEGs, each for {FRAMES_PER_PICTURE} frames, paced at {place.rate_hz:g} Hz")
@@ -120,14 +119,13 @@ def main() -> None:
     """All runs in one root."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--emulator", default="", help="a program of the root, with its options")
     parser.add_argument("--rate-hz", type=float, default=30.0)
     parser.add_argument("--start", type=int, default=90, help="frame in which the target is given")
     parser.add_argument("--frames", type=int, default=600, help="how long a run is followed")
     parser.add_argument("--patience", type=float, default=1.0, help="so many times as long may things take")
     parser.add_argument("--quick", action="store_true", help="only one run, with the network")
     given = parser.parse_args()
-    place = Place(given.root, tuple(given.emulator.split()), given.rate_hz, given.patience)
+    place = Place(given.root, given.rate_hz, given.patience)
     place.write_settings()
     describe(place)
     if not given.quick:

@@ -37,13 +37,11 @@ class Place:
 
     Attributes:
         root: of Debian; its /opt holds the environment, the bundle and the clip.
-        emulator: what runs a program of the root, if this machine cannot.
         rate_hz: of the camera.
         patience: so many times as long may things take.
     """
 
     root: Path
-    emulator: tuple[str, ...]
     rate_hz: float
     patience: float
 
@@ -54,19 +52,18 @@ class Place:
 
     def write_settings(self) -> None:
         """For `--config /opt/settings.toml`."""
-        text = SETTINGS.format(capture_timeout_s=self.capture_timeout_s, open_timeout_s=30 * self.patience)
+        text = SETTINGS.format(capture_timeout_s=self.capture_timeout_s, open_timeout_s=10 * self.patience)
         (self.root / "opt/settings.toml").write_text(text, encoding="utf-8")
 
     def start(self, *arguments: str, hangs_after: int = 0, **pipes: Any) -> subprocess.Popen[str]:
         """`cfvgg-edge` in the root."""
-        program = "/opt/cfvgg/bin/cfvgg-edge"
-        command = [*self.emulator, "/opt/cfvgg/bin/python3", program] if self.emulator else [program]
         variables = {
             "PATH": "/opt/cfvgg/bin:/usr/bin:/bin",
             "HOME": "/root",
             "LANG": "C.UTF-8",
             "PYTHONPATH": "/opt/virtual",
             "LD_PRELOAD": "/opt/virtual/devices.so",
+            "QEMU_CPU": os.environ.get("QEMU_CPU", ""),
             "CFVGG_RUNTIME_DIR": "/run/cfvgg",
             "CFVGG_CAMERA_RATE_HZ": str(self.rate_hz),
             "CFVGG_CAMERA_HANGS_AFTER": str(hangs_after),
@@ -76,7 +73,7 @@ class Place:
             "OPENCV_FOR_THREADS_NUM": "1",
         }
         return subprocess.Popen(
-            [*command, *arguments],
+            ["/opt/cfvgg/bin/cfvgg-edge", *arguments],
             env=variables,
             text=True,
             preexec_fn=self._enter,  # noqa: PLW1509 (this process has no other threads)

@@ -79,7 +79,7 @@ def _sensor(machine: Machine, *, elsewhere: bool) -> Check:
     chips = sorted({match[1] for match in names if match})
     if not chips and elsewhere:
         found = "none on the camera ports, but libcamera lists one"
-        return warning("camera", found, f"for one there: {CABLE}")
+        return warning("camera", found, f"for one on a port: {CABLE}")
     if not chips:
         usb = ", ".join(_usb(machine))
         other = f"; USB: {usb} (set source.uri to it)" if usb else ""
