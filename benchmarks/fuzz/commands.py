@@ -35,20 +35,20 @@ MOST_TARGETS = 2
 FRAME = CapturedFrame(FakeSource().image(0), 0, 0, 1.7e9)
 
 
+SERVICE_LOG = logging.getLogger("edge_runtime")
+
+
 class Unexpected(BaseException):
     """The service caught an exception that it did not expect; it reaches us through whatever catches more."""
 
 
-class _Raises(logging.Handler):
-    """Makes of a logged exception a raised one."""
+class Raising(logging.Handler):
+    """Makes of a logged exception a raised one, while it is a handler of `SERVICE_LOG`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
         if record.exc_info is not None:
             raise Unexpected from record.exc_info[1]
-
-
-logging.getLogger("edge_runtime").addHandler(_Raises())
 
 
 class Rig:
@@ -126,7 +126,7 @@ def preview(folder: Path) -> Target:
                     server._receive(watcher, line)
                     rig.see()
             if watcher.rendition is not None:
-                watcher.show(encoded_part(Offer(FRAME.image, record, 30.0), watcher.rendition), 0, 0.0)
+                watcher.show(encoded_part(Offer(FRAME.image, (record,), 30.0), watcher.rendition), 0, 0.0)
             for part in reader.feed(there.recv(1 << 20)):
                 if part.content_type == JSON:
                     check_reply(part.answer())

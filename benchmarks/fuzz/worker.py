@@ -41,7 +41,10 @@ class Finder:
 
     def __init__(self, name: str, keep: Path) -> None:
         # Imported when atheris instruments what is imported.
+        from benchmarks.fuzz.commands import SERVICE_LOG, Raising  # noqa: PLC0415
         from benchmarks.fuzz.targets import make_target  # noqa: PLC0415
+
+        SERVICE_LOG.addHandler(Raising())
 
         self._make, self._name, self._keep = make_target, name, keep
         self._known: set[str] = set()

@@ -7,10 +7,12 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.fuzz.commands import SERVICE_LOG, Raising
 from benchmarks.fuzz.mutation import NASTY, mutated
 from benchmarks.fuzz.outcome import Target, check_line, check_reply, refusing
 from benchmarks.fuzz.targets import MAKERS, OF_BUNDLES
@@ -28,6 +30,15 @@ ENGINES = [
         ),
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def raising() -> Iterator[None]:
+    SERVICE_LOG.addHandler(Raising())
+    yield
+    # Those of finders, too: what other tests log is theirs.
+    for handler in [h for h in SERVICE_LOG.handlers if isinstance(h, Raising)]:
+        SERVICE_LOG.removeHandler(handler)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,11 @@ def test_the_numbers(service: Service, page: Page) -> None:
     wait_for(lambda: page.text("veil") == "", "the next picture")
 
 
+def placed(page: Page) -> str:
+    """Where the picture is."""
+    return str(page.evaluate("JSON.stringify(canvas.getBoundingClientRect())"))
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("way", ["mouse", "mouse backwards", "touch"])
 def test_a_drag_selects_pixels_of_the_frame(
@@ -175,6 +181,7 @@ def test_a_drag_selects_pixels_of_the_frame(
 ) -> None:
     page.resize(*size)
     wait_for(lambda: page.evaluate("canvas.clientWidth <= stage.clientWidth"), "the size")
+    wait_for(lambda: placed(page) == (time.sleep(0.3), placed(page))[1], "the layout to stand still")
     start, end = screen_point(page, 60, 50), screen_point(page, 160, 130)
     if way == "mouse":
         page.drag(start, end)
