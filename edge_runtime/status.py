@@ -30,7 +30,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     source, loop, host = status["source"], status["loop"], status["host"]
     width, height = source["frame_size"]
     yield "service", f"{status['device']}, pid {status['pid']}, up {duration(status['uptime_s'])}"
-    again = f"opened again {source['restarts']} times"
+    restarts = source["restarts"]
+    again = f"opened again {restarts} time{'' if restarts == 1 else 's'}"
     yield "source", f"{source['uri']}, {width}x{height} px, {source['condition']}, {again}"
     dropped = ", ".join(f"{reason} {count}" for reason, count in source["dropped"].items() if count)
     age = "no frame yet" if loop["last_frame_s"] is None else f"last {loop['last_frame_s']:.1f} s ago"
