@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from edge_runtime.types import Box, Frame
 WIDTH_PX = 320  # motion is looked for in a smaller picture
 MOST_MOVING = 0.5  # of the frame; above, the camera itself moves, or the light has changed
 SAME_IOU = 0.3
+LEAST_SHIFT = 0.1  # of its size, and this many pixels: what was uncovered stands still where something left
+LEAST_SHIFT_PX = 2.0
 
 
 class MotionStart:
@@ -25,9 +29,9 @@ class MotionStart:
         """Learn the background anew, as after a time in which no frame was looked at."""
         history = max(100, self.config.warm_up_frames)
         self._background = cv2.createBackgroundSubtractorMOG2(history=history, detectShadows=False)
-        self._frames, self._seen, self._last = 0, 0, None
-
-    _last: Box | None
+        self._frames, self._seen = 0, 0
+        self._from: Box | None = None  # where it was when it was first seen
+        self._last: Box | None = None
 
     def find(self, image: Frame) -> Box | None:
         """The box of what moves, in pixels of `image`; None while there is nothing to be sure of."""
@@ -40,11 +44,18 @@ class MotionStart:
         )
         same = box is not None and self._last is not None and iou(box, self._last) >= SAME_IOU
         self._seen = self._seen + 1 if same else int(box is not None)
+        self._from = self._from if same else box
         self._last = box
-        if box is None or self._seen < self.config.frames:
+        if box is None or self._seen < self.config.frames or not self._has_moved(box):
             return None
         rows, columns = image.shape[:2]
         return self._grown(Box(*(value / factor for value in box)), rows, columns)
+
+    def _has_moved(self, box: Box) -> bool:
+        if self._from is None:
+            return False
+        shift_px = math.dist(box.centre, self._from.centre)
+        return shift_px >= max(LEAST_SHIFT_PX, LEAST_SHIFT * min(box.w, box.h))
 
     def _largest(self, moving: NDArray[np.uint8]) -> Box | None:
         kernel = np.ones((3, 3), np.uint8)

@@ -151,7 +151,8 @@ def test_the_socket_vanishes_with_the_server(commands: Commands, tmp_path: Path)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | st.text().map(str.encode))
 def test_whatever_is_sent_is_answered(commands: Commands, line: bytes) -> None:
-    assert answer(commands, line)["ok"] is False
+    reply = answer(commands, line)
+    assert reply["ok"] or "\n" not in reply["error"]  # what is generated may be a command
 
 
 json_values = st.recursive(

@@ -285,6 +285,13 @@ def test_nothing_starts_while_nothing_or_everything_moves() -> None:
         assert story.see(noise.integers(0, 256, WALL.shape, dtype=np.uint8)) == []
 
 
+def test_what_appears_and_stands_still_is_no_target() -> None:
+    story = Story(settings(start="motion"))
+    before, after = SCENE.image(0), SCENE.image(40)  # as if the target had been carried to another place
+    assert story.see(before, times=50) == []
+    assert story.see(after, times=60) == []
+
+
 def test_after_a_target_is_given_up_movement_starts_the_next_one() -> None:
     story = Story(settings(start="motion", max_lost_s=0.5))
     for index in range(50):
