@@ -44,7 +44,7 @@ class MotionConfig:
     most_area_share: float = 0.25
     frames: int = 5
     warm_up_frames: int = 30
-    margin: float = 0.1
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         least, most = self.least_area_share, self.most_area_share
