@@ -105,7 +105,7 @@ class TrackResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Detection:
     """What a filter answers when it is asked about a place.
 
     Attributes:

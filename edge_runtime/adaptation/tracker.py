@@ -29,7 +29,7 @@ from edge_runtime.errors import CfvggError, ConfigError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from edge_runtime.trackers.base import CorrelationTracker
 from edge_runtime.trackers.blocks import network_levels
-from edge_runtime.types import Box, Frame, Place, Sighting, Tracker, TrackResult
+from edge_runtime.types import Box, Detection, Frame, Place, Tracker, TrackResult
 
 MOST_KEPT_BYTES = 24_000_000  # of frames to refit with
 MOST_KEPT = 12
@@ -144,8 +144,13 @@ class AdaptiveTracker:
         """Confidence that a frame needs to end a loss."""
         return self._tracker.reacquired_above
 
-    def look(self, image: Frame, centre: Place) -> Sighting:
-        """Ask the filter about the window around a place; the target stays where it is."""
+    def look(self, image: Frame, centre: Place) -> Detection:
+        """Ask the filter about the window around a place; the target stays where it is.
+
+        Args:
+            image: uint8 (rows, columns, 3), BGR.
+            centre: (row, column), pixels.
+        """
         return self._tracker.look(image, centre)
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ from typing import Protocol
 from edge_runtime.records import TrackRecord
 
 
-class Publisher(Protocol):
-    """Where the loop hands its records to.
+class Counted(Protocol):
+    """What the metrics tell of.
 
     Attributes:
         name: of a fixed, small set; a label in the metrics.
@@ -25,7 +25,11 @@ class Publisher(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Records lost so far."""
+        """Records lost so far; those that a sink has given up itself, if it is one."""
+
+
+class Publisher(Counted, Protocol):
+    """Where the loop hands its records to."""
 
     def publish(self, record: TrackRecord) -> None:
         """Take one record. Raises `StorageError` in a recording run, and nothing in a live one."""
@@ -34,22 +38,8 @@ class Publisher(Protocol):
         """Finish within about a second; may be called more than once."""
 
 
-class Sink(Protocol):
-    """One kind of destination, which may take its time and fail; `Direct` or `Queued` stands before it.
-
-    Attributes:
-        name: of a fixed, small set; a label in the metrics.
-    """
-
-    name: str
-
-    @property
-    def sent(self) -> int:
-        """Records delivered so far."""
-
-    @property
-    def dropped(self) -> int:
-        """Records that the sink itself has given up so far."""
+class Sink(Counted, Protocol):
+    """One kind of destination, which may take its time and fail; `Direct` or `Queued` stands before it."""
 
     def deliver(self, records: Sequence[TrackRecord]) -> None:
         """Send records, all of them or none.
@@ -129,7 +119,7 @@ def version() -> str:
         return "unknown"
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)  # a second of several targets: files are written so often
 def encoded(record: TrackRecord) -> bytes:
     """The record as JSON in UTF-8, without a newline; made once for all publishers."""
     return record.to_json().encode()

@@ -34,7 +34,11 @@ class MotionStart:
         self._last: Box | None = None
 
     def find(self, image: Frame) -> Box | None:
-        """The box of what moves, in pixels of `image`; None while there is nothing to be sure of."""
+        """The box of what moves, in pixels of `image`; None while there is nothing to be sure of.
+
+        Args:
+            image: uint8 (rows, columns, 3), BGR; the next frame, of the same size as the last.
+        """
         factor = min(1.0, WIDTH_PX / image.shape[1])
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         moving = self._background.apply(cv2.GaussianBlur(small, (5, 5), 0))

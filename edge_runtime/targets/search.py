@@ -1,6 +1,6 @@
 """Finding a lost target again, anywhere in the frame, at a bounded cost a frame.
 
-The target's own filter is asked at the places of a lattice, a few in each frame, the nearest to its last
+The target's own filter is asked at the places of a coarse grid, a few in each frame, the nearest to its last
 place first, again and again. Where it is sure, the tracker goes there on trial: the next frame must confirm
 it, or the tracker goes back. So one chance answer moves nothing for longer than a frame, and learning waits
 as ever for the tracker's own rule of re-acquisition.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from edge_runtime.targets.settings import SearchConfig
-from edge_runtime.types import Frame, Place, Sighting, TrackResult
+from edge_runtime.types import Detection, Frame, Place, TrackResult
 
 
 @runtime_checkable
@@ -26,8 +26,13 @@ class Searcher(Protocol):
     def reacquired_above(self) -> float:
         """Confidence that a frame needs to end a loss."""
 
-    def look(self, image: Frame, centre: Place) -> Sighting:
-        """Ask about the window around a place; the tracker stays where it is, and as it is."""
+    def look(self, image: Frame, centre: Place) -> Detection:
+        """Ask about the window around a place; the tracker stays where it is, and as it is.
+
+        Args:
+            image: uint8 (rows, columns, 3), BGR.
+            centre: (row, column), pixels.
+        """
 
 
 class WholeFrameSearch:
@@ -44,7 +49,7 @@ class WholeFrameSearch:
         self, config: SearchConfig, home: Place, target_px: Place, frame_px: tuple[int, int]
     ) -> None:
         self._config, self._home = config, home
-        self.places = lattice(home, [config.step * px for px in target_px], frame_px)
+        self.places = grid(home, [config.stride * px for px in target_px], frame_px)
         self._next = self._endless()
         self._on_trial = False
 
@@ -54,8 +59,8 @@ class WholeFrameSearch:
             if result.score >= tracker.reacquired_above:
                 return
             tracker.centre, self._on_trial = self._home, False
-        sightings = [tracker.look(image, next(self._next)) for _ in range(self._config.windows)]
-        best = max(sightings, key=lambda sighting: sighting.confidence)
+        detections = [tracker.look(image, next(self._next)) for _ in range(self._config.windows)]
+        best = max(detections, key=lambda detection: detection.confidence)
         if best.confidence >= max(self._config.found_above, result.score):
             tracker.centre, self._on_trial = best.centre, True
 
@@ -64,8 +69,14 @@ class WholeFrameSearch:
             yield from self.places
 
 
-def lattice(home: Place, step_px: list[float], frame_px: tuple[int, int]) -> list[Place]:
-    """Places that cover a frame, at most `step_px` (rows, columns) apart; the nearest to `home` first."""
+def grid(home: Place, step_px: list[float], frame_px: tuple[int, int]) -> list[Place]:
+    """Places that cover a frame, the nearest to `home` first.
+
+    Args:
+        home: (row, column), pixels.
+        step_px: most distance between neighbours, (rows, columns), pixels.
+        frame_px: rows and columns of the frame.
+    """
     axes = []
     for step, size in zip(step_px, frame_px, strict=True):
         count = max(1, math.ceil(size / max(step, 1.0)))

@@ -15,17 +15,17 @@ class SearchConfig:
     Attributes:
         windows: windows that are looked at in a frame, beside the one at the target's last place; 0 looks
             only there.
-        step: distance of neighbouring windows over the target's width (height).
+        stride: distance of neighbouring windows over the target's width (height).
         found_above: confidence, 0 to 1, that a window needs for the target to be tried there.
     """
 
     windows: int = 1
-    step: float = 1.0
+    stride: float = 1.0
     found_above: float = 0.5
 
     def __post_init__(self) -> None:
         require("target.search.windows", self.windows, 0 <= self.windows <= 64, "0 (none) to 64")
-        require("target.search.step", self.step, 0.25 <= self.step <= 4, "0.25 to 4")
+        require("target.search.stride", self.stride, 0.25 <= self.stride <= 4, "0.25 to 4")
         require("target.search.found_above", self.found_above, 0 <= self.found_above <= 1, "0 to 1")
 
 

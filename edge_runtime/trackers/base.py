@@ -12,7 +12,7 @@ from edge_runtime.confidence import ConfidenceConfig, ConfidenceModel, RunningLo
 from edge_runtime.errors import SourceError
 from edge_runtime.trackers.profile import StageTimes
 from edge_runtime.trackers.sampling import is_grey, round_half_up
-from edge_runtime.types import Box, Frame, Place, Sighting, TrackResult, check_box
+from edge_runtime.types import Box, Detection, Frame, Place, TrackResult, check_box
 
 MIN_TARGET_PX = 4.0
 USUAL_MOST = 7.0  # a usual ratio counts at most so many times that of confidence 0.5
@@ -94,14 +94,19 @@ class CorrelationTracker(abc.ABC):
         """Confidence that a frame needs to end a loss."""
         return self._confidence_config.reacquired_above
 
-    def look(self, image: Frame, centre: Place) -> Sighting:
-        """Ask the filter about the window around a place; the target stays where it is."""
+    def look(self, image: Frame, centre: Place) -> Detection:
+        """Ask the filter about the window around a place; the target stays where it is.
+
+        Args:
+            image: uint8 (rows, columns, 3), BGR.
+            centre: (row, column), pixels.
+        """
         kept = self.centre, self.scale
         self.centre = centre
         psr = self._locate(self._view(image))
-        sighting = Sighting(self.centre, self.confidence_model(psr, self._usual_psr.before(psr)))
+        detection = Detection(self.centre, self.confidence_model(psr, self._usual_psr.before(psr)))
         self.centre, self.scale = kept
-        return sighting
+        return detection
 
     def close(self) -> None:  # noqa: B027 (of these, none works in the background)
         """Nothing works in the background."""

@@ -102,14 +102,9 @@ class _MappedArray:
 class _Picamera2:
     sensor: Sensor
 
-    @staticmethod
-    def global_camera_info() -> list[dict[str, Any]]:
-        raise NotImplementedError
-
-    def __init_subclass__(cls) -> None:
-        sensor = cls.sensor
-        info = [{"Model": "imx219", "Id": f"/base/i2c/{n}", "Num": n} for n in range(sensor.cameras)]
-        cls.global_camera_info = staticmethod(lambda: info)  # type: ignore[method-assign]
+    @classmethod
+    def global_camera_info(cls) -> list[dict[str, Any]]:
+        return [{"Model": "imx219", "Id": f"/base/i2c/{n}", "Num": n} for n in range(cls.sensor.cameras)]
 
     def __init__(self, camera_num: int = 0) -> None:
         if self.sensor.busy or self.sensor.held is not None:

@@ -12,12 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-from tests.preview.helpers import wait_for
+from tests.preview.helpers import Closing, wait_for
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
@@ -91,7 +90,7 @@ class Chromium:
         os.close(self._out)
 
 
-class Page:
+class Page(Closing):
     """One tab. Coordinates are CSS pixels of its viewport."""
 
     def __init__(self, chromium: Chromium, url: str) -> None:
@@ -154,14 +153,6 @@ class Page:
 
     def close(self) -> None:
         self._chromium.call("Target.closeTarget", targetId=self._target)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _mouse(self, kind: str, x: float, y: float) -> None:
         buttons = 0 if kind == "mouseReleased" else 1

@@ -40,6 +40,21 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = PATIENC
     return value
 
 
+class Closing:
+    """Closes at the end of a `with`."""
+
+    def close(self) -> None:
+        raise AssertionError("a subclass closes something")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Commands:
     """Answers commands as the service would, and keeps them."""
 
@@ -72,7 +87,7 @@ def record_of(source: FakeSource, index: int, state: TrackState = TrackState.TRA
     return RecordMaker("pi", SHA256)(frame, result, HostStatus(True, 0))
 
 
-class Service:
+class Service(Closing):
     """A loop of its own thread that shows the fake camera to whoever watches.
 
     Attributes:
@@ -118,16 +133,8 @@ class Service:
         self._thread.join()
         self.preview.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Client:
+class Client(Closing):
     """A watcher that reads when it is told to."""
 
     def __init__(self, path: Path, request: Mapping[str, Any] | bytes | None = None) -> None:
@@ -172,11 +179,3 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

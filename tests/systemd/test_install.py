@@ -21,6 +21,8 @@ from edge_runtime.installation.steps import Command, MakeFolder, Remove, WriteFi
 from edge_runtime.structure import field_names
 from tests.systemd.helpers import files
 
+_, ADMINISTRATORS_HOME, _ = needs_module.HOMES
+
 GOOD = '[source]\nuri = "fake:"\n[tracker]\npreset = "kcf"\n'
 
 
@@ -108,7 +110,7 @@ def test_settings_that_are_there_stay(layout: Layout, tmp_path: Path) -> None:
         ("[model]\nbundle = '/opt/my bundle'\n", "cannot stand in a unit file"),
         ("[output]\ntracks = '-'\n", "would fill the journal with records; give a file in /var/lib/cfvgg"),
         ("[output]\ntracks = '/home/pi/t.jsonl'\n", "is in a home folder, where the service may not write"),
-        ("[output]\nvideo = '/root/v.mp4'\n", "is in a home folder"),
+        (f"[output]\nvideo = '/{ADMINISTRATORS_HOME}/v.mp4'\n", "is in a home folder"),
     ],
 )
 def test_settings_that_cannot_work_stop_it_before_it_begins(
@@ -169,7 +171,7 @@ def test_a_program_of_the_system_needs_nothing_more(layout: Layout, monkeypatch:
 
 
 def test_homes_show_what_is_needed_of_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = [Path("/home/pi/cfvgg"), Path("/root/python"), Path("/home/pi/cfvgg/lib")]
+    folders = [Path("/home/pi/cfvgg"), Path(f"/{ADMINISTRATORS_HOME}/python"), Path("/home/pi/cfvgg/lib")]
     monkeypatch.setattr(needs_module, "program_folders", lambda: folders)
     (layout.root / "data").mkdir(parents=True)
     (layout.root / "data/bundle").symlink_to(layout.root / "home/pi/exported")
@@ -179,7 +181,7 @@ def test_homes_show_what_is_needed_of_them(layout: Layout, monkeypatch: pytest.M
         "/home/pi/cfvgg",
         "/home/pi/clip.mp4",
         "/home/pi/exported",
-        "/root/python",
+        f"/{ADMINISTRATORS_HOME}/python",
     ]
 
 
