@@ -84,3 +84,15 @@ def kernel_clock_synced() -> bool | None:
 def host_name() -> str:
     """The name that stands in records when the configuration gives none."""
     return socket.gethostname() or "unnamed"
+
+
+def release_memory() -> None:
+    """Give memory that is free inside this process back to the system (malloc_trim(3)); 2 to 4 ms.
+
+    The allocator keeps it otherwise, and networks and filters of ever new sizes leave holes: fECO, started
+    120 times on targets of random sizes, stays at 149 MB with this and goes to 180 without. Nothing happens
+    where the C library has no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
