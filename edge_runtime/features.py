@@ -17,10 +17,11 @@ from edge_runtime.types import FloatArray, Frame
 if TYPE_CHECKING:
     from edge_runtime.config import Config
 
-# One target needs one or two (a sample; several scales at once): four let a tracker start again on the last
-# size of target without building any anew, which costs 5 to 15 ms in the first frame. One of the shipped
-# student holds 5 to 8 MB (int8) or 6 to 13 MB (float32).
+# One target needs one or two (a sample; several scales at once), and building one costs 5 to 15 ms. One of
+# the shipped student holds 5 to 8 MB (int8) or 6 to 13 MB (float32). Those of earlier targets, which had other
+# sizes, go when another is built: so many calls are some frames of as many targets as a core has room for.
 MOST_INTERPRETERS = 4
+UNUSED_CALLS = 64
 PROBE_PX = 64
 
 
@@ -60,6 +61,8 @@ class NetworkFeatures:
         self._preprocess = Preprocessor(bundle.manifest.preprocessing, bundle.mean_image, info.input)
         self._cuts: dict[tuple[int, ...], bytes] = {}
         self._interpreters: OrderedDict[tuple[tuple[int, ...], tuple[int, ...]], Interpreter] = OrderedDict()
+        self._used: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}  # in which call
+        self._calls = 0
         self._offsets_px: dict[str, int] = {}
 
     def level(self, name: str) -> LevelInfo:
@@ -95,16 +98,24 @@ class NetworkFeatures:
         return self.bundle.manifest.levels.index(self.bundle.level(name))
 
     def _interpreter(self, wanted: tuple[int, ...], shape: tuple[int, int, int, int]) -> Interpreter:
-        """The one that computes nothing but the `wanted` outputs; the least recently used makes room."""
+        """The one that computes nothing but the `wanted` outputs; those not used for long make room."""
         key = (wanted, shape)
-        if key in self._interpreters:
-            self._interpreters.move_to_end(key)
-            return self._interpreters[key]
-        check_patches(shape)
-        if len(self._interpreters) >= MOST_INTERPRETERS:
-            self._interpreters.popitem(last=False)
-        self._interpreters[key] = Interpreter(self._cut(wanted), shape)
+        self._calls += 1
+        if key not in self._interpreters:
+            check_patches(shape)
+            self._make_room()
+            self._interpreters[key] = Interpreter(self._cut(wanted), shape)
+        self._interpreters.move_to_end(key)
+        self._used[key] = self._calls
         return self._interpreters[key]
+
+    def _make_room(self) -> None:
+        while self._interpreters:
+            oldest = next(iter(self._interpreters))
+            unused = self._calls - self._used[oldest] > UNUSED_CALLS
+            if not unused and len(self._interpreters) < MOST_INTERPRETERS:
+                return
+            del self._interpreters[oldest], self._used[oldest]
 
     def _cut(self, wanted: tuple[int, ...]) -> bytes:
         if wanted not in self._cuts:

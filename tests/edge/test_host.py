@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,7 +56,7 @@ def test_kernel_states(monkeypatch: pytest.MonkeyPatch, state: int, expected: bo
         def adjtimex(self, buffer: object) -> int:
             return state
 
-    monkeypatch.setattr(host.ctypes, "CDLL", Library)
+    monkeypatch.setattr(ctypes, "CDLL", Library)
     assert host.kernel_clock_synced() is expected
 
 
@@ -62,3 +66,35 @@ def test_readings_are_kept_for_a_while(tmp_path: Path) -> None:
     assert (kept.status().throttled, fresh.status().throttled) == (0, 0)
     (tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("4")
     assert (kept.status().throttled, fresh.status().throttled) == (0, 4)
+
+
+def test_memory_calls_that_a_library_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, ...]] = []
+    whole = SimpleNamespace(malloc_trim=lambda pad: calls.append((pad,)), mallopt=lambda *a: calls.append(a))
+    for library in (whole, SimpleNamespace()):
+        monkeypatch.setattr(ctypes, "CDLL", lambda name, library=library: library)
+        host.share_memory_between_threads()
+        host.release_memory()
+    assert calls == [(-8, 1), (0,)]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_released_memory_is_the_systems() -> None:
+    """Small pieces with a hole between them: what a fragmented heap is made of."""
+    measure = """
+import ctypes
+from edge_runtime.host import release_memory
+from edge_runtime.status import resident_mb
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+pieces = [libc.malloc(60_000) for _ in range(1000)]
+for piece in pieces:
+    ctypes.memset(piece, 1, 60_000)
+for piece in pieces[:-1]:
+    libc.free(ctypes.c_void_p(piece))
+before = resident_mb()
+release_memory()
+print(before - resident_mb())
+"""
+    out = subprocess.run([sys.executable, "-c", measure], check=True, capture_output=True, text=True).stdout
+    assert float(out) > 40

@@ -10,7 +10,7 @@ import pytest
 import edge_runtime.features
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import ConfigError, InterpreterError
-from edge_runtime.features import MOST_INTERPRETERS, FeatureExtractor, NetworkFeatures
+from edge_runtime.features import MOST_INTERPRETERS, UNUSED_CALLS, FeatureExtractor, NetworkFeatures
 from edge_runtime.interpreter import Interpreter, dequantise
 
 LEVELS = ("low", "middle", "conv3", "high")
@@ -99,6 +99,16 @@ def test_the_least_recently_used_interpreter_goes(
     features.extract(noise(1, 40, 40), ("low",))
     assert made[-1] == (1, 40, 40, 3)  # the first had gone
     assert len(made) == 2 + 3 * MOST_INTERPRETERS
+
+
+def test_interpreters_of_earlier_targets_go_when_another_is_built(features: NetworkFeatures) -> None:
+    earlier, now = noise(1, 40, 40), noise(1, 44, 40)
+    features.extract(earlier, ("low",))
+    for _ in range(UNUSED_CALLS + 1):
+        features.extract(now, ("low",))
+    assert len(features._interpreters) == 2  # none was in the way: the earlier target may come back
+    features.extract(noise(1, 48, 40), ("low",))
+    assert sorted(shape[1] for _, shape in features._interpreters) == [44, 48]
 
 
 def test_levels_and_batches_have_their_own_interpreters(features: NetworkFeatures) -> None:
