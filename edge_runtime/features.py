@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_runtime.config import Config
 
 # One target needs one or two (a sample; several scales at once), and building one costs 5 to 15 ms. One of
-# the shipped student holds 5 to 8 MB (int8) or 6 to 13 MB (float32). Those of earlier targets, which had other
+# the shipped student holds 5 to 8 MB (int8) or 6 to 13 MB (float32). Those of earlier targets, of other
 # sizes, go when another is built: so many calls are some frames of as many targets as a core has room for.
 MOST_INTERPRETERS = 4
 UNUSED_CALLS = 64
