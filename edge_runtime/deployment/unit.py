@@ -59,6 +59,9 @@ class UnitState:
 class Unit:
     """`cfvgg-edge.service` of the running system."""
 
+    def __init__(self) -> None:
+        self._started_unix = time.time()
+
     def state(self) -> UnitState:
         """As it is now; not installed where systemd does not answer."""
         try:
@@ -79,6 +82,7 @@ class Unit:
         Raises:
             DependencyError: there is no systemctl.
         """
+        self._started_unix = time.time()
         # After many failures systemd would refuse.
         self._quietly("reset-failed")
         return self._wait("restart", check)
@@ -93,8 +97,9 @@ class Unit:
         self._quietly("reset-failed")
 
     def last_words(self) -> str:
-        """The last line that the tracker wrote about an error; "" if the journal has none."""
-        command = ("journalctl", "-q", "--no-pager", "-ocat", "-n50", "-u", UNIT)
+        """The last line that the tracker has written since `restart`; "" if the journal has none."""
+        since = f"--since=@{self._started_unix:.0f}"
+        command = ("journalctl", "-q", "--no-pager", "-ocat", "-n50", "-u", UNIT, since)
         try:
             done = _run(command, SHOW_S)
         except (OSError, subprocess.TimeoutExpired):

@@ -2,8 +2,8 @@
 
 It starts the process anew when it fails (Restart=on-failure, RestartPreventExitStatus=2), waits for READY=1
 (Type=notify), counts restarts, and answers what the deployment asks. The program on the PATH passes its
-arguments on to a thread of the test. $STANDIN_KILL="VERB" makes it kill whoever calls it with that verb, and do
-nothing; "VERB:and-do" before it does it, "VERB:after" afterwards.
+arguments on to a thread of the test. $STANDIN_KILL="VERB" makes it kill whoever calls it with that verb,
+and do nothing; "VERB:and-do" before it does it, "VERB:after" afterwards.
 """
 
 from __future__ import annotations
