@@ -1,9 +1,9 @@
 """Where deployed bundles are, and which of them counts. Light to import: every start of a tracker asks.
 
 The store is a folder of root's. `current` and `previous` are links to bundles in it, named by their ids.
-While a bundle is on trial, `trial.json` says so, locked (flock) by the process that runs the trial. However that
-process ends, the kernel unlocks it: an unlocked `trial.json` is that of a trial that was killed or cut
-off, and then the bundle before counts, without anybody having to write anything.
+While a bundle is on trial, `trial.json` says so, locked (flock) by the process that runs the trial. The
+kernel unlocks it however that process ends. An unlocked `trial.json` is that of a trial that was killed or
+cut off, and then the bundle before counts, without anybody having to write anything.
 """
 
 from __future__ import annotations
