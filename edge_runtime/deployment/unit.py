@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +67,8 @@ class Unit:
         try:
             done = _systemctl(("show", UNIT, "-p", ",".join(PROPERTIES)), SHOW_S)
         except (OSError, subprocess.TimeoutExpired):
-            return _state({})
-        return _state(dict(line.partition("=")[::2] for line in done.stdout.splitlines()))
+            return parsed("")
+        return parsed(done.stdout)
 
     def restart(self, check: Check = lambda: None) -> str | None:
         """Start it, anew if it runs, and wait until it is ready.
@@ -144,7 +144,9 @@ class Unit:
         return lines[0]
 
 
-def _state(said: Mapping[str, str]) -> UnitState:
+def parsed(shown: str) -> UnitState:
+    """What `systemctl show` has printed of the `PROPERTIES`."""
+    said = dict(line.partition("=")[::2] for line in shown.splitlines())
     restarts, pid = said.get("NRestarts", ""), said.get("MainPID", "")
     return UnitState(
         installed=said.get("LoadState") == "loaded",

@@ -1,4 +1,4 @@
-"""Kills what changes a store at every step that it takes, and looks at what is left; for test_deployment_place.
+"""Kills what changes a store at every step that it takes, and looks at what is left.
 
 `python -m tests.edge.killed WHAT STORE BUNDLES`: in each round a child process works on a copy of STORE, is
 killed at its nth call of the file system, and the parent says what it finds then, as a line of JSON.

@@ -26,7 +26,10 @@ from edge_runtime.deployment.place import (
     store_folder,
 )
 from edge_runtime.deployment.store import Store
-from edge_runtime.errors import AbandonedError
+from edge_runtime.doctor.software import model_checks
+from edge_runtime.errors import AbandonedError, BundleError
+from edge_runtime.features import configured_features
+from edge_runtime.installation.service import not_ready
 from tests.edge.bundles import made_up
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +150,29 @@ def test_an_empty_setting_stands_for_the_deployed_bundle(
 def test_the_system_s_store_is_meant_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CFVGG_BUNDLES_DIR", raising=False)
     assert store_folder() == Path("/var/lib/cfvgg-bundles")
+
+
+def test_whoever_opens_a_bundle_follows_the_rule(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracker, `service install` and `doctor`; made-up bundles have no model."""
+    monkeypatch.setenv("CFVGG_BUNDLES_DIR", str(kept.folder))
+    place = kept.folder / ids(kept)["old"]
+    network = load_config(None, {"tracker.preset": "fkcf", "source.uri": "fake:"})
+    with pytest.raises(BundleError, match=f"{place}: has no int8 model"):
+        configured_features(network)
+    assert str(place) in (not_ready(network, Path("c.toml")) or "")
+    checks = list(model_checks(network))
+    assert [(check.state, f"{place}: has no int8 model" in check.found) for check in checks] == [
+        ("failure", True)
+    ]
+    plain = load_config(None, {"tracker.preset": "kcf", "source.uri": "fake:"})
+    assert configured_features(plain) is None
+    assert not_ready(plain, Path("c.toml")) is None
+    assert [check.found for check in model_checks(plain)] == ["tracker kcf needs none"]
+
+    (kept.folder / "current").unlink()
+    assert configured_features(network) is None
+    needed = "feature 'cnn:middle' needs a network; set model.bundle or --bundle, or deploy one"
+    assert not_ready(network, Path("c.toml")) == needed
 
 
 def rounds(what: str, kept: Store, tmp_path: Path) -> list[dict[str, Any]]:
