@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edge_runtime.control import ask
 from edge_runtime.deployment.archive import copy
+from edge_runtime.deployment.place import TRIAL_FILE
 from edge_runtime.deployment.store import Store
 from edge_runtime.errors import CfvggError
 from tests.edge.bundles import renamed
@@ -58,6 +61,12 @@ rate_hz = 10
 [tracker]
 preset = "{preset}"
 """
+
+
+SHORT = ("--health-s", "3")
+LONG = ("--health-s", "600")
+# The machine may be busy: what a bundle before did says little then.
+LENIENT = (*SHORT, "--min-rate-hz", "0.5", "--max-p95-ms", "5000")
 
 
 class Device:
@@ -149,5 +158,38 @@ class Device:
         found: dict[str, Any] = json.loads(self.bundle("facts", "--quick", "--json").stdout)
         return found
 
+    def stays_as_it_was(self) -> None:
+        """Wait until the service runs "first"; nothing is left of another bundle's trial."""
+        self.runs(self.first)
+        assert self.store.selection.current == self.first
+        assert self.store.selection.previous is None
+        assert not (self.store.folder / TRIAL_FILE).exists()
+
     def close(self) -> None:
         self.systemd.close()
+
+
+Make = Callable[..., Device]
+
+
+@pytest.fixture
+def device(tmp_path: Path, bundle_path: Path) -> Iterator[Make]:
+    made: list[Device] = []
+
+    def make(**settings: Any) -> Device:
+        made.append(Device(tmp_path, bundle_path, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def in_use(device: Make) -> Device:
+    """The service runs "first"."""
+    one = device()
+    one.store.selection.switch(one.first)
+    assert one.systemd.systemctl("start")[0] == 0
+    one.runs(one.first)
+    return one
