@@ -12,6 +12,8 @@ import pytest
 # Before tests load any library: trackers are meant for one core, and small matrices on two are slower.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
     os.environ.setdefault(variable, "1")
+# Nor use the bundle that is deployed to this machine, if it is a device.
+os.environ["CFVGG_BUNDLES_DIR"] = os.devnull + "/bundles"
 
 
 # A shell starts background jobs with interrupts ignored, and a process that a test starts would inherit that.
