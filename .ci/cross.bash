@@ -67,3 +67,16 @@ python_headers() { # python architecture
   cp "$cross/$suite-$2/usr/include/$triple/python$1/pyconfig.h" "$headers"
   touch "$headers/.ready"
 }
+
+# A command that can run arm64 programs, by qemu, in a chroot; needs root. What is registered with the kernel for that
+# has a name of its own, and is taken back.
+emulated() { # command...
+  need qemu-aarch64-static qemu-user-static
+  unshare --mount bash -euc '
+    registry=/proc/sys/fs/binfmt_misc
+    name=cfvgg-$$
+    mount -t binfmt_misc binfmt_misc "$registry"
+    trap "echo -1 > $registry/$name" EXIT
+    sed "s/^:[^:]*/:$name/" /usr/lib/binfmt.d/qemu-aarch64.conf > "$registry/register"
+    "$@"' - "$@"
+}

@@ -1,12 +1,12 @@
 # For system-x86 and install-check: a Debian with its systemd, booted in a container without a network. Needs root.
 [ "$(id -u)" = 0 ] || { echo "$0 needs the rights of root" >&2; exit 1; }
 
-# A Debian that boots, made once.
-bootable() { # suite folder packages
+# A Debian that boots, made once; one for arm64 inside `emulated`.
+bootable() { # suite folder packages [architecture]
   [ -e "$2/.ready" ] && return
   need mmdebstrap mmdebstrap
   rm -rf "$2"
-  mmdebstrap --quiet --mode=root --variant=apt --components=main \
+  mmdebstrap --quiet --mode=root --variant=apt --components=main --architectures="${4:-amd64}" --skip=check/qemu \
     --include="systemd-sysv,udev,dbus,iproute2,procps,passwd,$3" \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -21,6 +21,7 @@ device() { # base folder
   chroot "$2" useradd --create-home --shell /bin/bash pi
   chmod 700 "$2/home/pi"
   echo 0123456789abcdef0123456789abcdef > "$2/etc/machine-id"
+  echo "127.0.0.1 localhost $(hostname)" > "$2/etc/hosts"
   mkdir -p "$2/srv/tests/systemd"
   touch "$2/srv/tests/__init__.py"
   cp tests/systemd/{__init__,inside,*_checks}.py "$2/srv/tests/systemd"
@@ -58,7 +59,7 @@ boot() { # folder console
 inside() { nsenter -t "$leader" -m -u -i -n -p -C -- "$@"; }
 
 power_off() {
-  inside systemctl poweroff
+  inside systemctl poweroff || true # it may be gone before it answers
   for _ in $(seq 300); do kill -0 "$container" 2> /dev/null || break; sleep 0.1; done
   ! kill -0 "$container" 2> /dev/null
 }

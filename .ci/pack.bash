@@ -28,7 +28,7 @@ pack() { # suite architecture
   rm -f "$wheels"/cfvgg-*.whl
   cp "$own" "$wheels"
   "$cross/tools/bin/python" .ci/packed.py "$wheels" "$(pins "$python")" "$python" "$machine" 'cfvgg[edge,mqtt]' pip \
-    > "$wheels/pins.txt"
+    | grep -v '^pip==' > "$wheels/pins.txt" # which installs, and is not installed
 }
 
 fetch() {

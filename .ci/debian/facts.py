@@ -65,7 +65,7 @@ def copyright_text(site: Path) -> str:
     """`copyright` of the package."""
     lines = [
         "cfvgg is under the Apache License 2.0, see /usr/share/common-licenses/Apache-2.0.",
-        "Copyright: the authors of cfvgg.",
+        "Copyright 2026 the authors of cfvgg.",
         "",
         "It brings these packages along, unchanged, as their authors publish them for Python. The texts of",
         f"their licences are in their folders *.dist-info in /{site.relative_to(site.parents[4])}.",

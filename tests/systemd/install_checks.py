@@ -2,7 +2,7 @@
 
 Runs as root inside a system that nothing else is in (.ci/install-check), with the argument `tar` or `deb`. In
 /srv/packages are releases: first, second and third are good, `import` does not start, `service` does not as a
-service, `later` ends soon after it was ready. Prints a line a check, and fails at the first that does not hold.
+service, `later` ends soon after it was ready. Prints a line a check; the first that does not hold ends it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def check_first() -> None:
     (release,) = releases()
     assert (HOME / "current").resolve().name == release
     assert as_pi("command -v cfvgg-edge").strip() == "/usr/local/bin/cfvgg-edge"
-    assert not list(HOME.rglob("pip*")), "pip itself is not installed"
+    assert not list(HOME.glob("current/lib/python3*/site-packages/pip*")), "pip itself is not installed"
     settings()
     call("systemctl", "start", UNIT)
     say(f"ok: installed in {seconds:.1f} s; tracks the built-in scene as {running()}:\n{said}")
@@ -270,9 +270,9 @@ def check_deb_update() -> None:
     said = apt("install", str(PACKAGES / "service.deb"))
     assert "the service does not run with this version" in said, said
     say(f"ok: a version whose service does not run says so:\n{said}")
-    apt("install", str(PACKAGES / "third.deb"))
-    assert running() == "0.1.2"
-    say("ok: the next one mends it")
+    apt("install", "--allow-downgrades", str(PACKAGES / "second.deb"))
+    assert running() == "0.1.1"
+    say("ok: one that runs mends it")
     call("systemctl", "stop", UNIT)
     apt("install", "--allow-downgrades", str(PACKAGES / "first.deb"))
     assert unit("ActiveState") == "inactive"
