@@ -49,7 +49,7 @@ def tracking() -> bool:
 def running() -> str:
     """The version of the running service; waits until it tracks, with a process that stays."""
     wait_for("the service", lambda: unit("ActiveState") == "active")
-    assert tracking()
+    wait_for("its target", tracking)
     program = unit("ExecStart").partition("path=")[2].split()[0]
     said = call(
         str(Path(program).with_name("python3")),
