@@ -20,6 +20,7 @@ device() { # base folder
   cp -a --reflink=auto "$1" "$2"
   chroot "$2" useradd --create-home --shell /bin/bash pi
   chmod 700 "$2/home/pi"
+  rm -f "$2/etc/dpkg/dpkg.cfg.d/99mmdebstrap" # packages put here are put here whole
   echo 0123456789abcdef0123456789abcdef > "$2/etc/machine-id"
   echo "127.0.0.1 localhost $(hostname)" > "$2/etc/hosts"
   mkdir -p "$2/srv/tests/systemd"

@@ -47,7 +47,7 @@ def unit(name: str) -> str:
     return call("systemctl", "show", UNIT, "-p", name, "--value").strip()
 
 
-def wait_for(what: str, true: Callable[[], object], limit_s: float = 60.0) -> float:
+def wait_for(what: str, true: Callable[[], object], limit_s: float = 300.0) -> float:
     """Seconds until it is true."""
     start_s = time.monotonic()
     while not true():

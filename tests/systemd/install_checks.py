@@ -239,7 +239,7 @@ def check_tar_removed(before: set[str]) -> None:
 
 def apt(*arguments: str, expect: int = 0) -> str:
     return as_pi(
-        f"sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -y {' '.join(arguments)}", expect=expect
+        f"sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -y -oDpkg::Use-Pty=0 {' '.join(arguments)}", expect=expect
     ).strip()
 
 
