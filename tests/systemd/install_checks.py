@@ -238,9 +238,9 @@ def check_tar_removed(before: set[str]) -> None:
 
 
 def apt(*arguments: str, expect: int = 0) -> str:
-    return as_pi(
-        f"sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -y -oDpkg::Use-Pty=0 {' '.join(arguments)}", expect=expect
-    ).strip()
+    options = "-qq -y -oDpkg::Use-Pty=0"
+    command = f"sudo DEBIAN_FRONTEND=noninteractive apt-get {options} {' '.join(arguments)}"
+    return as_pi(command, expect=expect).strip()
 
 
 def check_deb_first() -> None:
