@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from edge_runtime.errors import DependencyError, ServiceError
 
-NOT_FOUND = 127  # what a shell exits with
-FAILED = 255  # what ssh itself exits with
+NOT_FOUND = 127  # what a shell exits with; above it: a signal, or ssh itself (255)
 
 # Keep-alives notice a lost network. The user's own options come first, and ssh takes the first of two.
 SSH_OPTIONS = (

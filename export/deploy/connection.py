@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from export.ssh import FAILED, ssh_command
+from export.ssh import NOT_FOUND, ssh_command
 
 MOST_LINES = 1000
 END_TIMEOUT_S = 5.0
@@ -33,8 +33,8 @@ class Answer:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection failed: what the command did is not known then."""
-        return self.status == FAILED or self.status < 0
+        """Whether the connection failed, or the command was killed: what it did is not known then."""
+        return self.status > NOT_FOUND or self.status < 0
 
 
 class Connection(Protocol):

@@ -1,4 +1,4 @@
-"""Bundles that no network is in: enough for everything but the runtime."""
+"""Bundles that no network is in, which is enough for everything but the runtime; and copies with changes."""
 
 from __future__ import annotations
 
