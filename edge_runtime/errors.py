@@ -56,7 +56,7 @@ class CommandError(CfvggError):
 
 
 class DeviceError(CfvggError):
-    """A device cannot take what was to be deployed to it, or has refused it; its bundle is in use as before."""
+    """A device cannot take what was to be deployed to it, or has refused it; nothing was changed there."""
 
 
 class BundleError(CfvggError):

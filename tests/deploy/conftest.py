@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from export.deploy.package import Package, read_package
+from tests.deploy.bundles import hollow_bundle
+from tests.deploy.fake_device import FakeDevice
 from tests.deploy.loopback import Loopback
 
 if TYPE_CHECKING:
     from tests.deploy.networks import Bundles
+
+
+@pytest.fixture
+def fake() -> FakeDevice:
+    return FakeDevice()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return read_package(hollow_bundle(tmp_path / "bundle", "new"))
 
 
 @pytest.fixture(scope="session")

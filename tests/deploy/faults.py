@@ -9,45 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from edge_runtime.errors import CfvggError
 from export.deploy.device import Trial
-from tests.deploy.loopback import (
-    EASY,
-    Loopback,
-    Watched,
-    command_line,
-    descendants,
-    kill_at_once,
-    ssh_clients,
+from tests.deploy.loopback import Loopback, command_line, kill_at_once, ssh_clients
+from tests.deploy.mishaps import (
+    LONG,
+    Happened,
+    deployed,
+    interrupted,
+    kill_clients,
+    killed,
+    power_cut,
+    small_disk,
 )
 from tests.deploy.networks import Bundles
-from tests.edge.service import ROOT
 from tests.preview.helpers import PATIENCE_S, wait_for
 
-LONG = Trial(health_s=600, min_rate_hz=0.1, max_p95_ms=60_000)  # nobody waits for its end
 SHORT = Trial(health_s=3, min_rate_hz=0.1, max_p95_ms=60_000)
-
-
-@dataclass
-class Happened:
-    """What a fault led to.
-
-    Attributes:
-        said: what the command said last; "" if it was killed.
-        exit_code: of the command; None if it was killed.
-        at_s: when the fault happened, `time.monotonic`.
-    """
-
-    said: str = ""
-    exit_code: int | None = None
-    at_s: float = field(default_factory=time.monotonic)
 
 
 Fault = Callable[[Loopback, Bundles], Happened]
@@ -55,12 +37,12 @@ Fault = Callable[[Loopback, Bundles], Happened]
 
 def upload_loses_its_connection(device: Loopback, bundles: Bundles) -> Happened:
     """The session is cut in the middle of the upload."""
-    return _interrupted(device, bundles.new, "add", device.sshd.drop)
+    return interrupted(device, bundles.new, "add", device.sshd.drop)
 
 
 def upload_loses_its_client(device: Loopback, bundles: Bundles) -> Happened:
     """Its ssh is killed in the middle of the upload."""
-    return _interrupted(device, bundles.new, "add", _kill_clients)
+    return interrupted(device, bundles.new, "add", kill_clients)
 
 
 def disk_fills_during_upload(device: Loopback, bundles: Bundles) -> Happened:
@@ -72,8 +54,8 @@ def disk_fills_during_upload(device: Loopback, bundles: Bundles) -> Happened:
             while file.write(bytes(1 << 16)):
                 pass
 
-    with _small_disk(device):
-        happened = _interrupted(device, bundles.new, "add", fill)
+    with small_disk(device):
+        happened = interrupted(device, bundles.new, "add", fill)
         filler.unlink()
         return happened
 
@@ -85,22 +67,35 @@ def connection_is_refused_before_the_switch(device: Loopback, bundles: Bundles) 
         device.sshd.stop()
         threading.Timer(2.0, device.sshd.start).start()
 
-    return _interrupted(device, bundles.new, "use", away)
+    return interrupted(device, bundles.new, "use", away)
 
 
 def connection_lost_before_the_switch(device: Loopback, bundles: Bundles) -> Happened:
     """The session is cut while the device tries whether the bundle can be opened."""
-    return _interrupted(device, bundles.new, "opening", device.sshd.drop)
+    return interrupted(device, bundles.new, "opening", device.sshd.drop)
 
 
 def connection_lost_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
     """The session is cut during the health check."""
-    return _interrupted(device, bundles.new, "health", device.sshd.drop, LONG)
+    return interrupted(device, bundles.new, "health", device.sshd.drop, LONG)
 
 
 def client_killed_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
     """The user's ssh is killed during the health check."""
-    return _interrupted(device, bundles.new, "health", _kill_clients, LONG)
+    return interrupted(device, bundles.new, "health", kill_clients, LONG)
+
+
+def connection_falls_silent_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
+    """The network is gone, and nobody closes the connection."""
+
+    def silence() -> None:
+        clients = ssh_clients()
+        for pid in clients:
+            os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: device.runs("old"), "the device to go back", 2 * PATIENCE_S)
+        kill_at_once(clients)
+
+    return interrupted(device, bundles.new, "health", silence, LONG)
 
 
 def connection_lost_after_the_commit(device: Loopback, bundles: Bundles) -> Happened:
@@ -114,22 +109,27 @@ def connection_lost_after_the_commit(device: Loopback, bundles: Bundles) -> Happ
         wait_for(lambda: not (device.store / "trial.json").exists(), "the commit")
         kill_at_once(clients)
 
-    return _interrupted(device, bundles.new, "health", cut, SHORT)
+    return interrupted(device, bundles.new, "health", cut, SHORT)
 
 
 def command_killed_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
     """kill -9 of the user's command and its ssh during the health check; the device is left to itself."""
-    return _killed(device, bundles.new, "health", kill_at_once)
+    return killed(device, bundles.new, "health", kill_at_once)
+
+
+def user_interrupts_the_trial(device: Loopback, bundles: Bundles) -> Happened:
+    """Ctrl-C during the health check."""
+    return killed(device, bundles.new, "health", lambda command: os.kill(command[0], signal.SIGINT))
 
 
 def power_cut_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
     """kill -9 of everything between switch and commit, the service too; then the service starts."""
-    return _killed(device, bundles.new, "health", lambda command: _power_cut(device, command))
+    return killed(device, bundles.new, "health", lambda command: power_cut(device, command))
 
 
 def power_cut_before_the_switch(device: Loopback, bundles: Bundles) -> Happened:
     """kill -9 of everything between upload and switch."""
-    return _killed(device, bundles.new, "opening", lambda command: _power_cut(device, command))
+    return killed(device, bundles.new, "opening", lambda command: power_cut(device, command))
 
 
 def device_command_killed_in_the_trial(device: Loopback, bundles: Bundles) -> Happened:
@@ -138,22 +138,22 @@ def device_command_killed_in_the_trial(device: Loopback, bundles: Bundles) -> Ha
     def kill() -> None:
         kill_at_once([pid for pid in device.sessions() if b"bundle\0use" in command_line(pid)])
 
-    return _interrupted(device, bundles.new, "health", kill, LONG)
+    return interrupted(device, bundles.new, "health", kill, LONG)
 
 
 def model_cannot_be_run(device: Loopback, bundles: Bundles) -> Happened:
     """A bundle with true checksums whose model is no model."""
-    return _deployed(device, bundles.broken)
+    return deployed(device, bundles.broken)
 
 
 def service_dies_with_it(device: Loopback, bundles: Bundles) -> Happened:
     """A bundle that opens well, and ends the service some time after its start."""
-    return _deployed(device, bundles.crashes, LONG)
+    return deployed(device, bundles.crashes, LONG)
 
 
 def too_slow(device: Loopback, bundles: Bundles) -> Happened:
     """A bundle that takes many times longer than the old one, held against what the old one did."""
-    return _deployed(device, bundles.slow, Trial(health_s=5))
+    return deployed(device, bundles.slow, Trial(health_s=5))
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,10 @@ EXPECTED: dict[Fault, Outcome] = {
     connection_lost_before_the_switch: Outcome(7, AGAIN),
     connection_lost_in_the_trial: Outcome(7, AGAIN),
     client_killed_in_the_trial: Outcome(7, AGAIN),
+    connection_falls_silent_in_the_trial: Outcome(7, AGAIN),
     connection_lost_after_the_commit: Outcome(0, "", "new"),
     command_killed_in_the_trial: Outcome(None, ""),
+    user_interrupts_the_trial: Outcome(130, "interrupted; a bundle on trial is taken back by the device"),
     power_cut_in_the_trial: Outcome(None, ""),
     power_cut_before_the_switch: Outcome(None, ""),
     device_command_killed_in_the_trial: Outcome(7, AGAIN),
@@ -220,88 +222,3 @@ def tried(fault: Fault, device: Loopback, bundles: Bundles) -> Row:
     again_s = time.monotonic() - happened.at_s if device.systemd.starts != starts else 0.0
     assert fault.__doc__
     return Row(fault.__doc__.strip(), happened.exit_code, happened.said, name, round(again_s, 1))
-
-
-def _deployed(device: Loopback, bundle: Path, trial: Trial = EASY) -> Happened:
-    """A deployment without a fault but the bundle's; that happens when the device notices."""
-    happened = Happened()
-
-    def noticed() -> None:
-        happened.at_s = time.monotonic()
-
-    connection = Watched(device, "going back", noticed)
-    return _result(lambda: device.deploy(bundle, trial, connection), happened)
-
-
-def _interrupted(
-    device: Loopback, bundle: Path, at: str, then: Callable[[], None], trial: Trial = EASY
-) -> Happened:
-    """A deployment in which something is done at a certain point."""
-    happened = Happened()
-
-    def now() -> None:
-        happened.at_s = time.monotonic()
-        then()
-
-    connection = Watched(device, at, now)
-    _result(lambda: device.deploy(bundle, trial, connection), happened)
-    assert connection.happened, f"the deployment never came to {at!r}: {happened.said}"
-    return happened
-
-
-def _result(attempt: Callable[[], None], happened: Happened) -> Happened:
-    try:
-        attempt()
-    except CfvggError as error:
-        happened.said, happened.exit_code = str(error), error.exit_code
-    else:
-        happened.exit_code = 0
-    return happened
-
-
-def _killed(device: Loopback, bundle: Path, at: str, kill: Callable[[list[int]], None]) -> Happened:
-    """`cfvgg-export deploy` in a process of its own, killed when the device says a certain word."""
-    arguments = device.arguments("deploy", str(bundle), *LONG.options())
-    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as command:
-        assert command.stdout is not None
-        said = []
-        for line in command.stdout:
-            said.append(line)
-            if line.strip().startswith(at):
-                break
-        else:
-            raise AssertionError(f"the deployment never came to {at!r}: {said}")
-        happened = Happened()
-        kill([command.pid, *descendants(command.pid)])
-    return happened
-
-
-def _power_cut(device: Loopback, command: list[int]) -> None:
-    device.systemd.power_cut([*command, *device.sessions()])
-    wait_for(lambda: not device.sshd.sessions(), "the sessions to end")
-    device.systemd.systemctl("start", "cfvgg-edge.service")
-
-
-def _kill_clients() -> None:
-    kill_at_once(ssh_clients())
-
-
-@contextlib.contextmanager
-def _small_disk(device: Loopback) -> Iterator[None]:
-    """The store on a disk of its own, with room for the bundle and what the device keeps free."""
-    size_mb = 40
-    aside = device.store.with_name("aside")
-    device.store.rename(aside)
-    device.store.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", str(device.store)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    try:
-        if done.returncode:
-            raise PermissionError(f"no disk can be mounted: {done.stderr.strip()}")
-        subprocess.run(["cp", "-a", f"{aside}/.", str(device.store)], check=True)
-        yield
-        subprocess.run(["cp", "-a", f"{device.store}/.", str(aside)], check=True)
-    finally:
-        subprocess.run(["umount", "-l", str(device.store)], capture_output=True, check=False)
-        device.store.rmdir()
-        aside.rename(device.store)
