@@ -106,7 +106,7 @@ def connection_lost_after_the_commit(device: Loopback, bundles: Bundles) -> Happ
         for pid in clients:
             os.kill(pid, signal.SIGSTOP)
         # The health check goes on without a word from here, for less than the device would take for a loss.
-        wait_for(lambda: not (device.store / "trial.json").exists(), "the commit")
+        wait_for(lambda: not (device.store / "trial.json").exists(), "the commit", 2 * PATIENCE_S)
         kill_at_once(clients)
 
     return interrupted(device, bundles.new, "health", cut, SHORT)
