@@ -61,18 +61,10 @@ def facts(
 @bundle_app.command("list")
 def list_bundles(as_json: JsonOption = False) -> None:
     """The bundles on this device."""
-    from edge_runtime.deployment.facts import bundle_facts
-    from edge_runtime.deployment.place import find_trial
+    from edge_runtime.deployment.facts import listing
     from edge_runtime.deployment.text import bundles_text
 
-    store = _store()
-    trial = find_trial(store.folder)
-    found = {
-        "current": store.selection.current,
-        "previous": store.selection.previous,
-        "trial": trial.trial.id if trial is not None else None,
-        "bundles": bundle_facts(store),
-    }
+    found = listing(_store())
     _print(found, as_json, bundles_text(found))
 
 

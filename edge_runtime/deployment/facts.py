@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.deployment.health import status_of
-from edge_runtime.deployment.place import find_trial
+from edge_runtime.deployment.place import effective
 from edge_runtime.deployment.signatures import signer, trusted
 from edge_runtime.deployment.store import Store
 from edge_runtime.deployment.unit import Unit
@@ -28,7 +28,6 @@ def facts(store: Store, *, examine: bool) -> dict[str, Any]:
         store: of bundles.
         examine: whether `doctor` looks around, which runs the model.
     """
-    found = find_trial(store.folder)
     return {
         "schema": SCHEMA,
         "cfvgg": _version("cfvgg"),
@@ -42,16 +41,18 @@ def facts(store: Store, *, examine: bool) -> dict[str, Any]:
         "runtime": _runtime(),
         "signers": trusted(store.signers),
         "service": service_facts(),
-        "current": store.selection.current,
-        "previous": store.selection.previous,
-        "trial": found.trial.id if found is not None else None,
-        "bundles": bundle_facts(store),
+        **listing(store),
         "doctor": list(_findings()) if examine else [],
     }
 
 
-def bundle_facts(store: Store) -> list[dict[str, Any]]:
-    """Every bundle in the store, the newest first."""
+def listing(store: Store) -> dict[str, Any]:
+    """Which bundles there are, the newest first, and which of them counts."""
+    current, previous, trial = effective(store.folder)
+    return {"current": current, "previous": previous, "trial": trial, "bundles": _bundles(store)}
+
+
+def _bundles(store: Store) -> list[dict[str, Any]]:
     return [
         {
             "id": kept.id,

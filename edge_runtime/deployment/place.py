@@ -1,9 +1,9 @@
 """Where deployed bundles are, and which of them counts. Light to import: every start of a tracker asks.
 
 The store is a folder of root's. `current` and `previous` are links to bundles in it, named by their ids.
-While a bundle is on trial, `trial.json` says so, locked (flock) by the process that runs the trial. The kernel
-unlocks it however that process ends: an unlocked `trial.json` is that of a trial that was killed or cut off,
-and then the bundle before counts, without anybody having to write anything.
+While a bundle is on trial, `trial.json` says so, locked (flock) by the process that runs the trial. The
+kernel unlocks it however that process ends. An unlocked `trial.json` is that of a trial that was killed or
+cut off, and then the bundle before counts, without anybody having to write anything.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import AbandonedError
+from edge_runtime.trackers.presets import network_levels
 
 if TYPE_CHECKING:
     from edge_runtime.config import Config
@@ -26,7 +27,6 @@ STORE = Path("/var/lib/cfvgg-bundles")
 SIGNERS = Path("/etc/cfvgg/allowed_signers")
 CURRENT, PREVIOUS, TRIAL_FILE = "current", "previous", "trial.json"
 ID = re.compile(r"[0-9a-f]{64}")
-NETWORK = "cnn:"  # a feature that a network computes
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,16 @@ def find_trial(folder: Path) -> FoundTrial | None:
     return FoundTrial(trial, abandoned) if trial is not None else None
 
 
+def effective(folder: Path) -> tuple[str | None, str | None, str | None]:
+    """Ids of the bundle that counts, of the one before it, and of the one on a trial that is under way."""
+    found = find_trial(folder)
+    if found is None:
+        return linked(folder, CURRENT), linked(folder, PREVIOUS), None
+    if found.abandoned:
+        return found.trial.previous, found.trial.older, None
+    return linked(folder, CURRENT), linked(folder, PREVIOUS), found.trial.id
+
+
 def deployed(folder: Path) -> Path | None:
     """The bundle that counts; None if none does. Reads only, and the lock takes no right to write."""
     found = find_trial(folder)
@@ -116,18 +126,6 @@ def check_trial(bundle: Path) -> None:
         )
 
 
-def needs_network(config: Config) -> bool:
-    """Whether the tracker takes features of a network."""
-    from edge_runtime.trackers.presets import FAMILIES  # noqa: PLC0415 (this module is for light starts)
-
-    settings = config.tracker
-    family = FAMILIES[settings.preset]
-    if family == "kcf":
-        return settings.kcf.feature.startswith(NETWORK)
-    features = settings.eco.features if family == "eco" else settings.strcf.features
-    return any(feature.startswith(NETWORK) for feature in features)
-
-
 def chosen_bundle(config: Config) -> Path | None:
     """The bundle folder that the settings ask for: `model.bundle`; if that is empty, the deployed one.
 
@@ -135,7 +133,7 @@ def chosen_bundle(config: Config) -> Path | None:
     """
     if config.model.bundle:
         return Path(config.model.bundle)
-    return deployed(store_folder()) if needs_network(config) else None
+    return deployed(store_folder()) if network_levels(config.tracker) else None
 
 
 def _unlocked(handle: int) -> bool:

@@ -12,14 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.config import load_config
-from edge_runtime.deployment.health import Limits, Speed, UnhealthyError, speed_now, watch
+from edge_runtime.deployment.health import MOST_TIMES_P95, Limits, Speed, UnhealthyError, speed_now, watch
 from edge_runtime.deployment.lifeline import GoneError, Lifeline
 from edge_runtime.deployment.opening import open_apart
-from edge_runtime.deployment.place import needs_network
 from edge_runtime.deployment.store import Store
 from edge_runtime.deployment.unit import Unit, UnitState
-from edge_runtime.errors import CfvggError, ConfigError, DeploymentError, StorageError, StoreError
+from edge_runtime.errors import (
+    BundleError,
+    CfvggError,
+    ConfigError,
+    DeploymentError,
+    StorageError,
+    StoreError,
+)
+from edge_runtime.trackers.presets import network_levels
 
+ROUNDS = 2  # of 30 frames
 SHOWN = 12  # digits of an id
 ANY = Limits(health_s=0.0, min_rate_hz=0.0, max_p95_ms=math.inf)
 
@@ -84,13 +92,15 @@ class _Trial:
 
     def __init__(self, store: Store, name: str, unit: Unit, line: Lifeline, say: Say) -> None:
         self._name, self._unit, self._line, self._say = name, unit, line, say
-        self._selection, self._folder = store.selection, store.folder / name
+        self._selection, self._new = store.selection, store.folder / name
+        before = store.selection.current
+        self._old = store.folder / before if before is not None else None
 
     def only_switch(self) -> None:
         """Without the service."""
         if self._unit.state().active:
             raise StoreError("the service runs, and would not see the bundle", fix="leave out --no-restart")
-        open_apart(self._folder, None, self._line.check)
+        open_apart(self._new, None, self._line.check)
         self._selection.switch(self._name)
 
     def run(self, limits: Limits) -> Speed:
@@ -102,7 +112,7 @@ class _Trial:
         bundle = self._expected(was.config)
         before = speed_now(was)
         self._say(f"opening {_named(self._name)}; so far: {before if was.active else was.activity}")
-        open_apart(self._folder, was.config, self._line.check)
+        open_apart(self._new, was.config, self._line.check)
         self._line.check()
         self._say(f"switching from {_named(self._selection.current)} to {_named(self._name)}")
         unlock = self._selection.start_trial(self._name, limits.health_s)
@@ -111,6 +121,8 @@ class _Trial:
             if why is not None:
                 raise UnhealthyError(f"it does not start ({self._unit.last_words() or why})")
             speed = watch(self._unit, bundle, limits, before, check=self._line.check, say=self._say)
+            if speed.p95_ms is None and bundle is not None:
+                speed = self._measured(speed, limits, was.config)
             self._line.check()
             self._selection.commit()
         except BaseException as error:
@@ -128,10 +140,36 @@ class _Trial:
         if config.model.bundle:
             what = f"model.bundle = {config.model.bundle!r} would be used instead of a deployed bundle"
             raise ConfigError(what, where=file, fix='set model.bundle = ""')
-        if needs_network(config):
+        if network_levels(config.tracker):
             return self._name
         self._say(f"the tracker {config.tracker.preset} takes no network: the bundle will not be used")
         return None
+
+    def _measured(self, speed: Speed, limits: Limits, config: Path | None) -> Speed:
+        """With the latency measured apart: without a target to track the service does not run the network."""
+        most_ms, than = limits.max_p95_ms, "asked for"
+        if most_ms is None and self._old is None:
+            return speed
+        self._say("no target was tracked; measuring the tracker's latency apart")
+        if most_ms is None and self._old is not None:
+            before_ms = self._latency_ms(self._old, config)
+            if before_ms is None:
+                return speed
+            most_ms, than = MOST_TIMES_P95 * before_ms, f"{before_ms:.1f} ms before"
+        p95_ms = self._latency_ms(self._new, config)
+        if p95_ms is None:
+            raise UnhealthyError("its latency cannot be measured")
+        if most_ms is not None and p95_ms > most_ms:
+            raise UnhealthyError(
+                f"too slow: p95 {p95_ms:.1f} ms in the built-in scene, at most {most_ms:.1f} ms ({than})"
+            )
+        return Speed(speed.rate_hz, p95_ms)
+
+    def _latency_ms(self, folder: Path, config: Path | None) -> float | None:
+        try:
+            return open_apart(folder, config, self._line.check, rounds=ROUNDS)
+        except BundleError:
+            return None
 
     def _back(self, was: UnitState, error: BaseException) -> str:
         """Everything as it was; says how that went."""

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,16 @@ class UnitState:
 class Unit:
     """`cfvgg-edge.service` of the running system."""
 
+    def __init__(self) -> None:
+        self._started_unix = time.time()
+
     def state(self) -> UnitState:
         """As it is now; not installed where systemd does not answer."""
         try:
             done = _systemctl(("show", UNIT, "-p", ",".join(PROPERTIES)), SHOW_S)
         except (OSError, subprocess.TimeoutExpired):
-            return _state({})
-        return _state(dict(line.partition("=")[::2] for line in done.stdout.splitlines()))
+            return parsed("")
+        return parsed(done.stdout)
 
     def restart(self, check: Check = lambda: None) -> str | None:
         """Start it, anew if it runs, and wait until it is ready.
@@ -79,6 +82,7 @@ class Unit:
         Raises:
             DependencyError: there is no systemctl.
         """
+        self._started_unix = time.time()
         # After many failures systemd would refuse.
         self._quietly("reset-failed")
         return self._wait("restart", check)
@@ -93,8 +97,9 @@ class Unit:
         self._quietly("reset-failed")
 
     def last_words(self) -> str:
-        """The last line that the tracker wrote about an error; "" if the journal has none."""
-        command = ("journalctl", "-q", "--no-pager", "-ocat", "-n50", "-u", UNIT)
+        """The last line that the tracker has written since `restart`; "" if the journal has none."""
+        since = f"--since=@{self._started_unix:.0f}"
+        command = ("journalctl", "-q", "--no-pager", "-ocat", "-n50", "-u", UNIT, since)
         try:
             done = _run(command, SHOW_S)
         except (OSError, subprocess.TimeoutExpired):
@@ -139,7 +144,9 @@ class Unit:
         return lines[0]
 
 
-def _state(said: Mapping[str, str]) -> UnitState:
+def parsed(shown: str) -> UnitState:
+    """What `systemctl show` has printed of the `PROPERTIES`."""
+    said = dict(line.partition("=")[::2] for line in shown.splitlines())
     restarts, pid = said.get("NRestarts", ""), said.get("MainPID", "")
     return UnitState(
         installed=said.get("LoadState") == "loaded",

@@ -2,8 +2,8 @@
 
 It starts the process anew when it fails (Restart=on-failure, RestartPreventExitStatus=2), waits for READY=1
 (Type=notify), counts restarts, and answers what the deployment asks. The program on the PATH passes its
-arguments on to a thread of the test. $STANDIN_KILL="VERB" makes it kill whoever calls it with that verb, and do
-nothing; "VERB:and-do" before it does it, "VERB:after" afterwards.
+arguments on to a thread of the test. $STANDIN_KILL="VERB" makes it kill whoever calls it with that verb,
+and do nothing; "VERB:and-do" before it does it, "VERB:after" afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 
 from tests.edge.service import ROOT, START
 
-START_S = 60.0
 STOP_S = 10.0
 RESTART_S = 0.2
 PREVENTED = 2
@@ -65,7 +64,7 @@ class StandinSystemd:
         self.env = os.environ | {"CFVGG_RUNTIME_DIR": str(self.runtime)} | (env or {})
         self.env["NOTIFY_SOCKET"] = str(folder / "notify")
         self.installed, self.state, self.result, self.status = True, "inactive", "success", 0
-        self.restarts, self.starts = 0, 0
+        self.restarts, self.starts, self.start_s = 0, 0, 60.0
         self.process: subprocess.Popen[bytes] | None = None
         self.asked: list[list[str]] = []
         self._changed, self._wanted, self._closed = threading.Condition(), False, False
@@ -100,6 +99,15 @@ class StandinSystemd:
         if verb == "show":
             return self._show(*arguments)
         return obey()
+
+    def power_cut(self) -> None:
+        """Everything ends at once; nothing starts again by itself."""
+        with self._changed:
+            self._wanted, self.state = False, "inactive"
+            if self.process is not None:
+                self.process.kill()
+        if self.process is not None:
+            self.process.wait()
 
     def close(self) -> None:
         self._closed = True
@@ -187,9 +195,10 @@ class StandinSystemd:
                 return 0, "", ""
             self._wanted, self.restarts = True, 0
             process = self._spawn()
-            self._changed.wait_for(lambda: self.state == "active" or process.poll() is not None, START_S)
+            self._changed.wait_for(lambda: self.state == "active" or process.poll() is not None, self.start_s)
             if self.state == "active":
                 return 0, "", ""
+            process.kill()
         return (
             1,
             "",
