@@ -1,35 +1,61 @@
-"""Bundles that no network is in, which is enough for everything but the runtime; and copies with changes."""
+"""Copies of a bundle: the same network, and something that is special about them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.manifest import CHECKSUM_FILE, FORMAT, MANIFEST_FILE
+from edge_runtime.manifest import MANIFEST_FILE
+from tests.edge.bundles import summed
 
 
-def hollow_bundle(folder: Path, name: str = "hollow", **files: bytes) -> Path:
-    """A folder with a manifest that says little, other files, and true checksums."""
-    manifest = json.dumps({"format": FORMAT, "name": name}).encode()
-    return write_bundle(folder, {MANIFEST_FILE: manifest, "report/accuracy.json": b"{}", **files})
+class Bundles:
+    """Bundles by name. What they do in the service goes by the name too: see `tests.edge.device.BEHAVIOUR`.
 
+    Args:
+        network: a real bundle.
+        folder: for the copies.
+    """
 
-def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """A folder with these files and their checksums."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    sums = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())]
-    (folder / CHECKSUM_FILE).write_text("".join(sums))
-    return folder
+    def __init__(self, network: Path, folder: Path) -> None:
+        self._network, self._folder = network, folder
 
+    def named(self, name: str, **described: Any) -> Path:
+        """A copy of that name, with other values in its manifest, and true checksums."""
+        path = self._folder / name
+        if not path.exists():
+            shutil.copytree(self._network, path)
+            manifest = json.loads((path / MANIFEST_FILE).read_text()) | {"name": name} | described
+            (path / MANIFEST_FILE).write_text(json.dumps(manifest))
+            summed(path)
+        return path
 
-def edited(bundle: Path, folder: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
-    """A copy of a bundle with other values in its manifest and other files, and true checksums."""
-    listed = [line.partition("  ")[2] for line in (bundle / CHECKSUM_FILE).read_text().splitlines()]
-    contents = {name: (bundle / name).read_bytes() for name in listed} | dict(files)
-    described = json.loads(contents[MANIFEST_FILE]) | dict(manifest)
-    return write_bundle(folder, contents | {MANIFEST_FILE: json.dumps(described).encode()})
+    @property
+    def old(self) -> Path:
+        """A good one."""
+        return self.named("old")
+
+    @property
+    def new(self) -> Path:
+        """Another good one."""
+        return self.named("new")
+
+    @property
+    def slow(self) -> Path:
+        """Takes a quarter of a second for a frame."""
+        return self.named("slow")
+
+    @property
+    def crashes(self) -> Path:
+        """Ends the service some seconds after its start."""
+        return self.named("crashes later")
+
+    @property
+    def broken(self) -> Path:
+        """Half of each model, with true checksums."""
+        path = self.named("broken")
+        for model in path.glob("*.tflite"):
+            model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+        return summed(path)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from export.deploy.package import Package, read_package
-from tests.deploy.bundles import hollow_bundle
+from tests.deploy.bundles import Bundles
 from tests.deploy.fake_device import FakeDevice
 from tests.deploy.loopback import Loopback
+from tests.edge.bundles import made_up
+from tests.tracker.conftest import bundle_path
 
-if TYPE_CHECKING:
-    from tests.deploy.networks import Bundles
+__all__ = ["bundle_path"]
 
 
 @pytest.fixture
@@ -24,15 +24,12 @@ def fake() -> FakeDevice:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Package:
-    return read_package(hollow_bundle(tmp_path / "bundle", "new"))
+    return read_package(made_up(tmp_path / "bundle", "new"))
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
-    """Made once: torch's ONNX exporter takes seconds."""
-    from tests.deploy.networks import Bundles  # noqa: PLC0415 (not for tests without a network)
-
-    return Bundles(tmp_path_factory.mktemp("bundles"))
+def bundles(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    return Bundles(bundle_path, tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture
@@ -45,6 +42,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 @pytest.fixture
 def device(empty: Loopback, bundles: Bundles) -> Loopback:
     """A device whose service runs the old bundle."""
-    empty.deploy(bundles.old)
+    empty.begin_with(bundles.old)
     assert empty.runs("old")
     return empty

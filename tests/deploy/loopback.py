@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from edge_runtime.control import ask
+from edge_runtime.deployment.archive import copy
+from edge_runtime.deployment.store import Store
 from edge_runtime.errors import ServiceError
 from edge_runtime.manifest import MANIFEST_FILE, Manifest
 from edge_runtime.sources import FakeSource
@@ -25,44 +27,21 @@ from export.deploy.connection import Answer, SshConnection
 from export.deploy.deployment import deploy
 from export.deploy.device import Device, Trial
 from export.deploy.package import read_package
+from tests.edge.device import BEHAVIOUR
 from tests.edge.service import ROOT, START
 from tests.edge.standin_systemctl import StandinSystemd
 from tests.preview.helpers import wait_for
 from tests.preview.sshd import Sshd
 
-CRASH_S = 1.5
 BOX = list(FakeSource().box(0))
 # Of a machine that may be busy with other tests, nothing is asked but frames.
 EASY = Trial(health_s=2, min_rate_hz=0.1, max_p95_ms=60_000)
 SETTINGS = f"""
 [source]
 uri = "fake:live=true&rate_hz=10"
-[model]
-dtype = "float32"
 [target]
 box = {BOX}
 """
-# The service, and an end of it that only a bundle of that name brings about, some time after its start.
-CRASHING = f"""
-import os, threading
-from edge_runtime.deployment.place import deployed, store_folder
-found = deployed(store_folder())
-if found is not None and '"name": "crashes"' in (found / "manifest.json").read_text():
-    ending = threading.Timer({CRASH_S}, os.abort)
-    ending.daemon = True
-    ending.start()
-{START}
-"""
-
-
-class Systemd(StandinSystemd):
-    """The stand-in, which can also lose its power."""
-
-    def power_cut(self, others: Sequence[int]) -> None:
-        """Kill the service and other processes at once; nobody starts it again."""
-        with self._changed:
-            self._wanted, self.state = False, "inactive"
-            kill_at_once([*others, self.pid])
 
 
 class Loopback:
@@ -73,12 +52,14 @@ class Loopback:
 
     Attributes:
         store: the folder of bundles.
+        kept: the same, as the device sees it.
         signers: where the device looks for trusted keys.
         systemd, sshd: its servers.
     """
 
     def __init__(self, folder: Path, settings: str = SETTINGS) -> None:
         self.store, self.signers = folder / "store", folder / "allowed_signers"
+        self.kept = Store(self.store, self.signers)
         self.store.mkdir()
         for part in ("ssh", "state"):
             (folder / part).mkdir()
@@ -89,13 +70,25 @@ class Loopback:
             "XDG_STATE_HOME": str(folder / "state"),
             "OMP_NUM_THREADS": "1",
         }
-        self.systemd = Systemd(folder, folder / "cfvgg.toml", env, CRASHING)
+        self.systemd = StandinSystemd(folder, folder / "cfvgg.toml", env, BEHAVIOUR + START)
         programs = self.systemd.path
         _program(programs / "cfvgg-edge", f"cd {ROOT} && exec {sys.executable} -c '{START}' \"$@\"")
         _program(programs / "sudo", '[ "$1" = -n ] && shift; exec "$@"')
         path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
         there = env | {"PATH": path, "CFVGG_RUNTIME_DIR": str(self.systemd.runtime)}
         self.sshd = Sshd(folder / "ssh", there)
+
+    def begin_with(self, bundle: Path) -> None:
+        """Have the service run a bundle, without a deployment."""
+        restart = self.restart_if_active
+        added = self.kept.add(lambda folder: copy(bundle, folder), restart)
+        with self.kept.changing(restart):
+            self.kept.selection.switch(added.id)
+        code, _, errors = self.systemd.systemctl("start", "cfvgg-edge.service")
+        assert code == 0, errors + self.systemd.text()
+
+    def restart_if_active(self) -> None:
+        self.systemd.systemctl("try-restart", "cfvgg-edge.service")
 
     def connection(self) -> SshConnection:
         return SshConnection(self.sshd.host, "cfvgg-edge", self.sshd.options)
@@ -236,10 +229,15 @@ def ssh_clients() -> list[int]:
 
 def kill_at_once(pids: Sequence[int]) -> None:
     """Kill processes so that none of them sees another one's end."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in filter(None, pids):  # 0 would be everybody
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    send(pids, signal.SIGSTOP)
+    send(pids, signal.SIGKILL)
+
+
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to processes that may be gone."""
+    for pid in filter(None, pids):  # 0 would be everybody
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def command_line(pid: int) -> bytes:

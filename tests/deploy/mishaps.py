@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from edge_runtime.errors import CfvggError
 from export.deploy.device import Trial
-from tests.deploy.loopback import EASY, Loopback, Watched, descendants, kill_at_once, ssh_clients
+from tests.deploy.loopback import EASY, Loopback, Watched, descendants, kill_at_once, send, ssh_clients
 from tests.edge.service import ROOT
 from tests.preview.helpers import wait_for
 
@@ -88,7 +89,11 @@ def killed(device: Loopback, bundle: Path, at: str, kill: Callable[[list[int]], 
 
 
 def power_cut(device: Loopback, command: list[int]) -> None:
-    device.systemd.power_cut([*command, *device.sessions()])
+    """Kill everything at once, and have the service started as a system that boots does."""
+    others = [*command, *device.sessions()]
+    send([*others, device.systemd.pid], signal.SIGSTOP)
+    device.systemd.power_cut()
+    send(others, signal.SIGKILL)
     wait_for(lambda: not device.sshd.sessions(), "the sessions to end")
     device.systemd.systemctl("start", "cfvgg-edge.service")
 

@@ -79,7 +79,7 @@ def test_what_was_cut_off_is_lost(end: str) -> None:
 
 def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
     def interrupted() -> Iterator[bytes]:
-        wait_for(lambda: (tmp_path / "pid").read_text(), "the command to start")
+        wait_for((tmp_path / "pid").read_text, "the command to start")
         raise KeyboardInterrupt
         yield b""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from edge_runtime.deployment.place import find_trial
+from tests.deploy.bundles import Bundles
 from tests.deploy.faults import EXPECTED, Fault, tried
 from tests.deploy.loopback import Loopback
-from tests.deploy.networks import Bundles
+from tests.edge.bundles import id_of
 
 
 @pytest.mark.parametrize("fault", EXPECTED, ids=lambda fault: fault.__name__)
 def test_the_old_bundle_runs(device: Loopback, bundles: Bundles, fault: Fault) -> None:
-    before = device.device().facts()
     try:
         row = tried(fault, device, bundles)
     except PermissionError as error:
@@ -20,11 +21,12 @@ def test_the_old_bundle_runs(device: Loopback, bundles: Bundles, fault: Fault) -
     assert row.exit_code == expected.exit_code, row.said
     assert expected.says in row.said
     # The next command clears away what was cut off, and finds a device as it was.
-    device.device().settle()
-    after = device.device().facts()
-    assert after.trial is None
-    assert after.service.active
-    assert after.named(after.current).startswith(expected.runs)
-    assert after.previous == (before.previous if expected.runs == "old" else before.current)
-    assert not list(device.store.glob(".incoming-*"))
+    with device.kept.changing(device.restart_if_active):
+        assert find_trial(device.store) is None
+        assert not list(device.store.glob(".incoming-*"))
+    selection = device.kept.selection
+    if expected.runs == "old":
+        assert (selection.current, selection.previous) == (id_of(bundles.old), None)
+    else:
+        assert (selection.current, selection.previous) == (id_of(bundles.new), id_of(bundles.old))
     assert device.runs(expected.runs)

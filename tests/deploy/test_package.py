@@ -17,14 +17,14 @@ from edge_runtime.deployment.signatures import signer
 from edge_runtime.errors import BundleError, ConfigError, SignatureError
 from export.deploy.package import CHUNK_BYTES, read_package
 from export.deploy.signing import save_signature, signed, signer_line
-from tests.deploy.bundles import hollow_bundle, write_bundle
+from tests.edge.bundles import made_up, summed
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return hollow_bundle(tmp_path / "bundle", model=os.urandom(3 * CHUNK_BYTES))
+    return made_up(tmp_path / "bundle", size_bytes=3 * CHUNK_BYTES)
 
 
 @pytest.fixture
@@ -52,29 +52,38 @@ def test_the_archive_holds_the_files_and_nothing_else(bundle: Path) -> None:
         member.isfile() and (member.uid, member.mode, member.mtime) == (0, 0o644, 0) for member in members
     )
     assert contents == {name: (bundle / name).read_bytes() for name in
-                        ("SHA256SUMS", "manifest.json", "model", "report/accuracy.json")}  # fmt: skip
+                        ("SHA256SUMS", "int8.tflite", "manifest.json", "report/accuracy.json")}  # fmt: skip
     assert package.size_mb == pytest.approx(sum(map(len, contents.values())) / 1e6)
     assert chunks == list(read_package(bundle).chunks())
 
 
 @pytest.mark.parametrize(
-    ("damage", "expected"),
+    ("name", "content", "sums", "expected"),
     [
-        (lambda b: (b / "model").write_bytes(b"changed"), "bundle/model: checksum does not match SHA256SUMS"),
-        (lambda b: (b / "model").unlink(), "bundle/model: cannot be read (No such file or directory); "),
-        (lambda b: (b / "SHA256SUMS").unlink(), "bundle/SHA256SUMS: cannot be read "),
-        (lambda b: write_bundle(b, {"x": b""}), "bundle/SHA256SUMS: does not list manifest.json; "),
-        (lambda b: write_bundle(b, {"manifest.json": b"{"}), "names no network and no format; "),
-        (lambda b: write_bundle(b, {"manifest.json": b'{"name": "x"}'}), "names no network and no format; "),
-        (shutil.rmtree, "bundle: is not a bundle folder; make one with cfvgg-export --int8"),
+        ("int8.tflite", b"changed", False, "bundle/int8.tflite: checksum does not match SHA256SUMS; "),
+        ("int8.tflite", None, False, "bundle/int8.tflite: cannot be read (No such file or directory); "),
+        ("SHA256SUMS", None, False, "bundle/SHA256SUMS: cannot be read "),
+        ("manifest.json", None, True, "bundle/SHA256SUMS: does not list manifest.json; "),
+        ("manifest.json", b"{", True, "manifest.json: names no network and no format; "),
+        ("manifest.json", b'{"name": "x"}', True, "manifest.json: names no network and no format; "),
     ],
-)  # fmt: skip
-def test_a_damaged_bundle_is_refused(bundle: Path, damage: object, expected: str) -> None:
-    assert callable(damage)
-    damage(bundle)
+)
+def test_a_damaged_bundle_is_refused(
+    bundle: Path, name: str, content: bytes | None, sums: bool, expected: str
+) -> None:
+    (bundle / name).unlink()
+    if content is not None:
+        (bundle / name).write_bytes(content)
+    if sums:
+        summed(bundle)
     with pytest.raises(BundleError) as caught:
         read_package(bundle)
     assert expected in str(caught.value)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle folder; make one with cfvgg-export --int8"):
+        read_package(tmp_path / "nothing")
 
 
 def test_what_is_signed_here_is_trusted_there(bundle: Path, key: Path, tmp_path: Path) -> None:
@@ -98,10 +107,10 @@ def test_what_is_signed_here_is_trusted_there(bundle: Path, key: Path, tmp_path:
 
 
 def test_a_damaged_bundle_is_not_signed(bundle: Path, key: Path) -> None:
-    (bundle / "model").write_bytes(b"changed")
+    (bundle / "int8.tflite").write_bytes(b"changed")
     done = cfvgg_export("sign", str(bundle), "--key", str(key))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"cfvgg-export: {bundle}/model: checksum does not match")
+    assert done.stderr.startswith(f"cfvgg-export: {bundle}/int8.tflite: checksum does not match")
     assert not (bundle / "SHA256SUMS.sig").exists()
 
 

@@ -12,8 +12,8 @@ from export.deploy.connection import Answer
 from export.deploy.deployment import deploy
 from export.deploy.device import Device, Trial
 from export.deploy.package import Package, read_package
-from tests.deploy.bundles import write_bundle
 from tests.deploy.fake_device import FakeDevice, refused
+from tests.edge.bundles import summed
 
 TRIAL = Trial(health_s=30)
 
@@ -54,7 +54,9 @@ def test_a_device_that_will_not_do_is_refused(
 
 def test_a_bundle_of_a_later_format_is_refused(fake: FakeDevice, tmp_path: Path) -> None:
     manifest = b'{"format": "cfvgg-bundle/2", "name": "later", "and": "more"}'
-    package = read_package(write_bundle(tmp_path / "later", {"manifest.json": manifest}))
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "manifest.json").write_bytes(manifest)
+    package = read_package(summed(tmp_path / "later"))
     assert "reads bundles of format cfvgg-bundle/1" in refusal(fake, package)
     fake.facts["manifest_schema"] = "cfvgg-bundle/2"
     deploy(Device(fake), package, TRIAL)
