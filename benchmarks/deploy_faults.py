@@ -24,6 +24,7 @@ from edge_runtime.files import write_atomic
 from tests.deploy.bundles import Bundles
 from tests.deploy.faults import EXPECTED, Fault, Row, tried
 from tests.deploy.loopback import Loopback
+from tests.preview.helpers import wait_for
 
 
 def measure(faults: Sequence[Fault], bundle: Path, folder: Path) -> list[Row]:
@@ -35,6 +36,7 @@ def measure(faults: Sequence[Fault], bundle: Path, folder: Path) -> list[Row]:
         place.mkdir()
         with Loopback(place) as device:
             device.begin_with(bundles.old)
+            wait_for(lambda: device.runs("old"), "the service")
             rows.append(tried(fault, device, bundles))
         logging.info("%s: runs %s, after %.1f s", rows[-1].fault, rows[-1].runs, rows[-1].again_s)
     return rows

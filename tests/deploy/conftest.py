@@ -12,6 +12,7 @@ from tests.deploy.bundles import Bundles
 from tests.deploy.fake_device import FakeDevice
 from tests.deploy.loopback import Loopback
 from tests.edge.bundles import made_up
+from tests.preview.helpers import wait_for
 from tests.tracker.conftest import bundle_path
 
 __all__ = ["bundle_path"]
@@ -43,5 +44,5 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 def device(empty: Loopback, bundles: Bundles) -> Loopback:
     """A device whose service runs the old bundle."""
     empty.begin_with(bundles.old)
-    assert empty.runs("old")
+    wait_for(lambda: empty.runs("old"), "the service")
     return empty

@@ -9,6 +9,7 @@ from tests.deploy.bundles import Bundles
 from tests.deploy.faults import EXPECTED, Fault, tried
 from tests.deploy.loopback import Loopback
 from tests.edge.bundles import id_of
+from tests.preview.helpers import wait_for
 
 
 @pytest.mark.parametrize("fault", EXPECTED, ids=lambda fault: fault.__name__)
@@ -29,4 +30,4 @@ def test_the_old_bundle_runs(device: Loopback, bundles: Bundles, fault: Fault) -
         assert (selection.current, selection.previous) == (id_of(bundles.old), None)
     else:
         assert (selection.current, selection.previous) == (id_of(bundles.new), id_of(bundles.old))
-    assert device.runs(expected.runs)
+    wait_for(lambda: device.runs(expected.runs), f"{expected.runs} to run")
