@@ -15,7 +15,7 @@ from edge_runtime.config import Config
 from edge_runtime.control import Commands, ControlServer
 from edge_runtime.deployment.place import check_trial
 from edge_runtime.files import storage_errors
-from edge_runtime.host import Host, host_name
+from edge_runtime.host import Host, host_name, release_memory
 from edge_runtime.metrics import Metrics, MetricsServer
 from edge_runtime.notify import Notifier
 from edge_runtime.outputs import Outputs
@@ -29,6 +29,7 @@ from edge_runtime.targets.targets import Targets
 
 KEPT_FRAMES = 300  # rate and latencies are those of so many frames
 COUNTED_EVERY_S = 1.0
+RELEASED_EVERY_S = 60.0  # pictures and frames leave holes of their size; 2 to 4 ms
 UNDERVOLTAGE = 1  # bit of `HostStatus.throttled`
 
 
@@ -55,7 +56,7 @@ class Service:
         self._device = config.device.name or host_name()
         self._make_record = RecordMaker(self._device, model.sha256)
         self._host, self._started_s = Host(), time.monotonic()
-        self._frames, self._counted_s = 0, -float("inf")
+        self._frames, self._counted_s, self._released_s = 0, -float("inf"), self._started_s
         self._times_s: deque[float] = deque(maxlen=KEPT_FRAMES)
         self._latencies_ms: deque[float] = deque(maxlen=KEPT_FRAMES)
         self._notifier = Notifier()
@@ -98,6 +99,9 @@ class Service:
         if self._times_s[-1] - self._counted_s >= COUNTED_EVERY_S:
             self._counted_s = self._times_s[-1]
             self._count()
+        if self._times_s[-1] - self._released_s >= RELEASED_EVERY_S:
+            self._released_s = self._times_s[-1]
+            release_memory()
         if self._preview is not None and self._preview.watched:
             shown = records or [self._make_record(frame, None, self._host.status())]
             self._preview.offer(frame.image, shown, fps)
