@@ -18,7 +18,7 @@ from edge_runtime.config import Config, load_config
 from edge_runtime.errors import BundleError, ConfigError, WeightsError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from edge_runtime.manifest import MANIFEST_FILE, Manifest
-from edge_runtime.trackers.blocks import network_levels
+from edge_runtime.trackers.presets import network_levels
 from edge_runtime.types import Tracker
 
 # Where `--levels` goes, and how it stands there, for the presets that take one level.

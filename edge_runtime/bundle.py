@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from edge_runtime.checksums import AGAIN, listed
 from edge_runtime.errors import BundleError, ConfigError, InterpreterError
 from edge_runtime.fingerprint import fingerprint, probe_pattern
 from edge_runtime.interpreter import Interpreter, dequantise
@@ -27,7 +28,6 @@ from edge_runtime.manifest import (
 from edge_runtime.preprocess import Preprocessor
 from edge_runtime.types import FloatArray
 
-AGAIN = "export the bundle again or copy it anew"
 # A runtime without XNNPACK rounds int8 differently by one step here and there.
 FINGERPRINT_TOLERANCE = {"float32": 1e-3, "int8": 3e-2}
 
@@ -128,16 +128,9 @@ def _is_folder(path: Path) -> bool:
 def _verified_files(path: Path) -> dict[str, bytes]:
     """Every file of SHA256SUMS, read and checked."""
     sums = path / CHECKSUM_FILE
-    try:
-        lines = sums.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"cannot be read ({error})", where=sums, fix=AGAIN) from error
     files = {}
-    for line in lines:
-        digest, _, name = line.partition("  ")
+    for name, digest in listed(path).items():
         file = path / name
-        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BundleError(f"has a bad line {line!r:.80}", where=sums, fix=AGAIN)
         try:
             data = file.read_bytes()
         except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError

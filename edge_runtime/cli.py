@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_runtime.deployment.commands import bundle_app
 from edge_runtime.doctor.command import doctor
 from edge_runtime.entry import run_app
 from edge_runtime.errors import ConfigError
@@ -22,7 +23,6 @@ from edge_runtime.remote import remote_app
 from edge_runtime.trackers.presets import PRESETS
 
 if TYPE_CHECKING:
-    from edge_runtime.bundle import Bundle
     from edge_runtime.config import Config
 
 app = typer.Typer(
@@ -33,7 +33,6 @@ app = typer.Typer(
     help="Track an object with a cfvgg bundle.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
-bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
 app.add_typer(config_app, name="config")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(service_app, name="service")
@@ -185,14 +184,6 @@ def config_check(path: Annotated[Path, typer.Argument(help="TOML file.")]) -> No
     typer.echo(f"{path}: good")
 
 
-@bundle_app.command("check")
-def bundle_check(path: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> None:
-    """Verify a bundle: checksums, tensors, and what its models answer to a test pattern."""
-    from edge_runtime.bundle import Bundle
-
-    typer.echo("\n".join(_describe(Bundle.open(path))))
-
-
 def main() -> None:
     """Entry point."""
     # One core: libraries that are loaded after this start no threads of their own.
@@ -220,30 +211,3 @@ def _numbers(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"--box {text!r} is not a box", fix="give X,Y,W,H in pixels") from error
-
-
-def _describe(bundle: Bundle) -> list[str]:
-    from edge_runtime.interpreter import Interpreter
-
-    manifest = bundle.manifest
-    lines: dict[str, Any] = {
-        "bundle": f"{manifest.name} ({bundle.path})",
-        "made from": manifest.source,
-        "licence": manifest.licence,
-        "created": f"{manifest.created_utc}, git {manifest.git_revision}",
-        "network": f"{manifest.parameters} parameters, channels {manifest.network_channels}, "
-        f"LRN {'yes' if manifest.lrn else 'no'}, mean {manifest.preprocessing.mean}",
-    }
-    for level in manifest.levels:
-        lines[f"level {level.name}"] = f"stride {level.stride}, {level.channels} channels"
-    for dtype, info in manifest.models.items():
-        size = info.fingerprint.size_px
-        interpreter = Interpreter(bundle.model(dtype), (1, size, size, 3))
-        delegate = "one XNNPACK delegate" if interpreter.delegated else "no delegate for the whole graph"
-        lines[dtype] = f"{info.bytes} bytes, sha256 {info.sha256[:12]}, {interpreter.runtime}, {delegate}"
-        sqnr = ", ".join(f"{a.level} {a.sqnr_db:.1f} dB" for a in manifest.accuracy.get(dtype, ()))
-        lines[f"{dtype} SQNR"] = sqnr or "not recorded"
-    if manifest.calibration is not None:
-        lines["calibrated on"] = f"{manifest.calibration.count} crops of {manifest.calibration.source}"
-    lines["verdict"] = "good: checksums, tensors and test answers match"
-    return [f"{name:<13} {value}" for name, value in lines.items()]

@@ -87,7 +87,11 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The bundle folder and which of its models runs; see `features.chosen_dtype` about `auto`."""
+    """The bundle folder and which of its models runs.
+
+    An empty `bundle` stands for the deployed one, see `deployment.place.chosen_bundle`; about `auto` see
+    `features.chosen_dtype`.
+    """
 
     bundle: str = ""
     dtype: Literal["auto", "int8", "float32"] = "auto"

@@ -59,6 +59,26 @@ class BundleError(CfvggError):
     """A model bundle is missing, damaged, or does not match its own manifest."""
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed by a key that this device trusts."""
+
+
+class StoreError(CfvggError):
+    """The store of bundles cannot do what was asked; nothing was changed."""
+
+
+class DeploymentError(CfvggError):
+    """A bundle did not stand its trial; the one before is in its place again."""
+
+    exit_code = 7
+
+
+class AbandonedError(CfvggError):
+    """The bundle in use was on a trial that was cut off; systemd starts the service on the one before."""
+
+    exit_code = 6
+
+
 class InterpreterError(CfvggError):
     """No TFLite runtime is installed, or it refused the model."""
 

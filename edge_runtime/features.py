@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.bundle import Bundle
+from edge_runtime.deployment.place import chosen_bundle
 from edge_runtime.errors import InterpreterError
 from edge_runtime.interpreter import Interpreter
 from edge_runtime.manifest import MIN_INPUT_PX, LevelInfo
@@ -139,15 +139,16 @@ def check_patches(shape: tuple[int, ...]) -> None:
 
 
 def configured_features(config: Config) -> NetworkFeatures | None:
-    """The network of `config.model`; None if that names no bundle.
+    """The network of the bundle that the settings ask for, see `chosen_bundle`; None if they ask for none.
 
     Raises:
         BundleError: the bundle is missing, damaged, or has no model of that dtype.
         InterpreterError: no TFLite runtime is installed, or it refuses the model.
     """
-    if not config.model.bundle:
+    path = chosen_bundle(config)
+    if path is None:
         return None
-    bundle = Bundle.open(Path(config.model.bundle))
+    bundle = Bundle.open(path)
     return NetworkFeatures(bundle, chosen_dtype(config, bundle))
 
 

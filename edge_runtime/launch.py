@@ -78,7 +78,8 @@ def _identity(config: Config, features: NetworkFeatures | None) -> ModelIdentity
         return ModelIdentity(f"{preset} without a network", None)
     manifest, dtype = features.bundle.manifest, features.dtype
     sha256 = manifest.models[dtype].sha256
-    return ModelIdentity(f"{preset}, {manifest.name} {dtype}, sha256 {sha256[:12]}", sha256)
+    label = f"{preset}, {manifest.name} {dtype}, sha256 {sha256[:12]}"
+    return ModelIdentity(label, sha256, features.bundle.path)
 
 
 @contextlib.contextmanager

@@ -35,10 +35,17 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which tracker and model: a label for people, and the hash of the model's file if there is one."""
+    """Which tracker and model.
+
+    Attributes:
+        label: for people.
+        sha256: of the model's file; None without a network.
+        bundle: folder of the model's bundle; None without a network.
+    """
 
     label: str
     sha256: str | None
+    bundle: Path | None = None
 
 
 @dataclass(frozen=True)

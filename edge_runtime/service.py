@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_runtime.config import Config
 from edge_runtime.control import Commands, ControlServer
+from edge_runtime.deployment.place import check_trial
 from edge_runtime.files import storage_errors
 from edge_runtime.host import Host, host_name
 from edge_runtime.metrics import Metrics, MetricsServer
@@ -50,6 +51,7 @@ class Service:
 
     def __init__(self, config: Config, source: FrameSource, targets: Targets, model: ModelIdentity) -> None:
         self._source, self._targets, self._model = source, targets, model.label
+        self._bundle = model.bundle
         self._device = config.device.name or host_name()
         self._make_record = RecordMaker(self._device, model.sha256)
         self._host, self._started_s = Host(), time.monotonic()
@@ -79,7 +81,11 @@ class Service:
     def frame_done(
         self, frame: CapturedFrame, records: Sequence[TrackRecord], loop_s: float, fps: float | None
     ) -> None:
-        """A frame has gone through the loop, in `loop_s` seconds."""
+        """A frame has gone through the loop, in `loop_s` seconds.
+
+        Raises:
+            AbandonedError: the bundle was on a trial that was cut off.
+        """
         if not self._frames:
             self._notifier.ready(f"{self._source.uri}: frames arrive")
         self._notifier.frame()
@@ -109,6 +115,7 @@ class Service:
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "source": {
                 "uri": self._source.uri,
+                "rate_hz": self._source.frame_rate_hz,
                 "frame_size": list(self._source.frame_size),
                 "condition": self._source.condition,
                 "restarts": self._source.restarts,
@@ -117,6 +124,7 @@ class Service:
             },
             "loop": self._loop(),
             "model": self._model,
+            "bundle": str(self._bundle) if self._bundle is not None else None,
             "paused": self._targets.paused,
             "targets": self._targets.summary(),
             "publishers": {p.name: {"sent": p.sent, "dropped": p.dropped} for p in self.outputs.publishers},
@@ -126,7 +134,9 @@ class Service:
         }
 
     def _count(self) -> None:
-        """What need not be told in every frame."""
+        """What need not be told, or looked at, in every frame."""
+        if self._bundle is not None:
+            check_trial(self._bundle)
         self._metrics.dropped(self._source.dropped)
         self._metrics.restarts(self._source.restarts)
         for publisher in self.outputs.publishers:

@@ -28,7 +28,7 @@ from edge_runtime.config import Config
 from edge_runtime.errors import CfvggError, ConfigError
 from edge_runtime.features import FeatureExtractor, NetworkFeatures
 from edge_runtime.trackers.base import CorrelationTracker
-from edge_runtime.trackers.blocks import network_levels
+from edge_runtime.trackers.presets import network_levels
 from edge_runtime.types import Box, Detection, Frame, Place, Tracker, TrackResult
 
 MOST_KEPT_BYTES = 24_000_000  # of frames to refit with

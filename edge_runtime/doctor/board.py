@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edge_runtime import bench
 from edge_runtime.config import Config
+from edge_runtime.deployment.place import chosen_bundle
 from edge_runtime.doctor.checks import Check, failure, ok, skipped, warning
 from edge_runtime.doctor.machine import Machine
 from edge_runtime.host import Host
@@ -90,7 +91,7 @@ def _processor(machine: Machine, config: Config | None) -> Check:
     kind = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
     name = fields.get("model name") or kind.get(fields.get("CPU part", ""), fields.get("CPU part", "unknown"))
     found = f"{cores} x {name}"
-    dtype = config.model.dtype if config is not None and config.model.bundle else None
+    dtype = config.model.dtype if config is not None and chosen_bundle(config) is not None else None
     quick = features & {"asimddp", "avx512_vnni", "avx_vnni"}
     if quick:
         return ok("processor", f"{found}, dot products of int8 ({', '.join(sorted(quick))})")

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edge_runtime.config import Config, load_config
+from edge_runtime.deployment.place import chosen_bundle
 from edge_runtime.doctor.checks import Check, failure, ok, skipped, warning
 from edge_runtime.doctor.machine import Machine
 from edge_runtime.errors import CfvggError
@@ -59,8 +60,9 @@ def model_checks(config: Config | None) -> Iterator[Check]:
 
     try:
         features = None
-        if config.model.bundle:
-            yield from _bundle(config)
+        path = chosen_bundle(config)
+        if path is not None:
+            yield from _bundle(config, path)
             from edge_runtime.features import configured_features  # noqa: PLC0415
 
             features = configured_features(config)
@@ -73,12 +75,12 @@ def model_checks(config: Config | None) -> Iterator[Check]:
         yield ok("model", f"tracker {config.tracker.preset} needs none")
 
 
-def _bundle(config: Config) -> Iterator[Check]:
+def _bundle(config: Config, path: Path) -> Iterator[Check]:
     from edge_runtime.bundle import Bundle  # noqa: PLC0415
     from edge_runtime.features import chosen_dtype  # noqa: PLC0415
     from edge_runtime.interpreter import Interpreter  # noqa: PLC0415
 
-    bundle = Bundle.open(Path(config.model.bundle))
+    bundle = Bundle.open(path)
     dtype = chosen_dtype(config, bundle)
     size = bundle.manifest.models[dtype].fingerprint.size_px if dtype in bundle.models else 0
     interpreter = Interpreter(bundle.model(dtype), (1, size, size, 3))
@@ -123,7 +125,7 @@ def _packages(config: Config | None) -> Check:
         else:
             missing.append(names[0])
     runtimes = [f"{name} {version}" for name in RUNTIMES if (version := _version(name))]
-    if not runtimes and config is not None and config.model.bundle:
+    if not runtimes and config is not None and chosen_bundle(config) is not None:
         missing.append("ai-edge-litert")
     found_text = ", ".join(versions + runtimes)
     if missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -15,15 +15,11 @@ from edge_runtime.features import FeatureExtractor
 from edge_runtime.trackers.colour import colour_names, grey
 from edge_runtime.trackers.hog import CHANNELS as HOG_CHANNELS
 from edge_runtime.trackers.hog import hog
-from edge_runtime.trackers.presets import FAMILIES
+from edge_runtime.trackers.presets import CNN_PREFIX
 from edge_runtime.trackers.sampling import patch_of_size, round_half_up
 from edge_runtime.types import FloatArray, Frame
 
-if TYPE_CHECKING:
-    from edge_runtime.config import TrackerConfig
-
 HAND_CRAFTED = {"hog": HOG_CHANNELS, "gray": 1}
-CNN_PREFIX = "cnn:"
 
 
 class Cutter(Protocol):
@@ -57,13 +53,6 @@ class BlockSpec:
         return self.name.removeprefix(CNN_PREFIX) if self.name.startswith(CNN_PREFIX) else None
 
 
-def network_levels(config: TrackerConfig) -> tuple[str, ...]:
-    """The network's levels that the configured tracker takes."""
-    family = FAMILIES[config.preset]
-    names = (config.kcf.feature,) if family == "kcf" else getattr(config, family).features
-    return tuple(name.removeprefix(CNN_PREFIX) for name in names if name.startswith(CNN_PREFIX))
-
-
 def block_specs(
     names: Sequence[str],
     pooling: Sequence[int],
@@ -95,7 +84,9 @@ def _block_spec(
         options = ", ".join((*HAND_CRAFTED, "cn", f"{CNN_PREFIX}<level>"))
         raise ConfigError(f"unknown feature {name!r}", fix=f"use {options}")
     if extractor is None:
-        raise ConfigError(f"feature {name!r} needs a network", fix="set model.bundle or --bundle")
+        raise ConfigError(
+            f"feature {name!r} needs a network", fix="set model.bundle or --bundle, or deploy one"
+        )
     level = extractor.level(name.removeprefix(CNN_PREFIX))
     return BlockSpec(name, level.stride * pooling, level.channels, pooling)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from edge_runtime.config import TrackerConfig
 
 PresetName = Literal["fkcf", "kcf", "feco", "eco-hc", "fdeepstrcf", "strcf"]
 FAMILIES: dict[str, Literal["kcf", "eco", "strcf"]] = {
@@ -14,6 +17,8 @@ FAMILIES: dict[str, Literal["kcf", "eco", "strcf"]] = {
     "fdeepstrcf": "strcf",
     "strcf": "strcf",
 }
+
+CNN_PREFIX = "cnn:"  # of features that a network computes
 
 # What a preset changes in its family's settings, whose defaults are fkcf's, feco's and fdeepstrcf's.
 PRESETS: dict[str, Mapping[str, Any]] = {
@@ -39,6 +44,13 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "fdeepstrcf": {},
     "strcf": {"features": ["hog", "gray"], "window_cells_px": [4.0], "temporal": [15.0]},
 }
+
+
+def network_levels(config: TrackerConfig) -> tuple[str, ...]:
+    """The network's levels that the configured tracker takes; () without a network."""
+    family = FAMILIES[config.preset]
+    names = (config.kcf.feature,) if family == "kcf" else getattr(config, family).features
+    return tuple(name.removeprefix(CNN_PREFIX) for name in names if name.startswith(CNN_PREFIX))
 
 
 def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -231,5 +231,5 @@ def test_a_session_without_a_bundle_ends_with_the_reason(picture: Path) -> None:
     config = load_config(None, {"tracker.preset": "fkcf"})
     text = request("initialize", picture, "10,20,30,15.5")
     session = Session(lambda: trax.build_tracker(config), text)
-    assert "needs a network; set model.bundle or --bundle" in session.lines[-1]
+    assert "needs a network; set model.bundle or --bundle, or deploy one" in session.lines[-1]
     assert session.status == 2

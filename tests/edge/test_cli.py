@@ -52,7 +52,7 @@ def template(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         return TemplateTracker()
 
     models = {dtype: SimpleNamespace(sha256=SHA256) for dtype in ("int8", "float32")}
-    opened = SimpleNamespace(manifest=SimpleNamespace(name="template", models=models))
+    opened = SimpleNamespace(manifest=SimpleNamespace(name="template", models=models), path=Path("b"))
 
     def network(config: Config) -> SimpleNamespace | None:
         dtype = dtype_of(config)
@@ -155,7 +155,9 @@ def test_bad_input_is_one_line(
 def test_a_network_tracker_without_a_bundle_is_one_line(edge: Any) -> None:
     result = edge("run", "--source", "fake:", "--box", fake_box())
     assert result.status == 2
-    assert result.err == ("cfvgg-edge: feature 'cnn:middle' needs a network; set model.bundle or --bundle\n")
+    assert result.err == (
+        "cfvgg-edge: feature 'cnn:middle' needs a network; set model.bundle or --bundle, or deploy one\n"
+    )
 
 
 def test_a_tracker_without_a_network_needs_no_bundle(edge: Any, tmp_path: Path) -> None:

@@ -292,7 +292,9 @@ def test_a_bundle_that_is_damaged(doctor: Examine, tmp_path: Path) -> None:
 
 def test_a_tracker_without_the_network_that_it_needs(doctor: Examine, tmp_path: Path) -> None:
     check = doctor(raspberry_pi(tmp_path / "pi", 5), '[source]\nuri = "picamera2:"\n')["model"]
-    assert check == failure("model", "feature 'cnn:middle' needs a network", "set model.bundle or --bundle")
+    assert check == failure(
+        "model", "feature 'cnn:middle' needs a network", "set model.bundle or --bundle, or deploy one"
+    )
 
 
 def test_packages_that_are_missing_come_with_the_command(

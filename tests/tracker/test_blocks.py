@@ -256,7 +256,7 @@ def test_specs_tell_cells_and_channels() -> None:
     [
         ("sift", PlaceFeatures(), "unknown feature 'sift'; use hog, gray, cn, cnn:<level>"),
         ("HOG", None, "unknown feature 'HOG'; use hog, gray, cn, cnn:<level>"),
-        ("cnn:low", None, "feature 'cnn:low' needs a network; set model.bundle or --bundle"),
+        ("cnn:low", None, "feature 'cnn:low' needs a network; set model.bundle or --bundle, or deploy one"),
         ("cnn:deep", PlaceFeatures(), "no level 'deep'; use low, high"),
         ("cnn:", PlaceFeatures(), "no level ''; use low, high"),
         ("cn", PlaceFeatures(), "feature 'cn' needs a table of colour names; set tracker.colour_names"),

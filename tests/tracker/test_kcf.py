@@ -61,7 +61,7 @@ def test_follows_a_moving_target_without_a_network(feature, error_px, kernel, gr
 @pytest.mark.parametrize(
     ("feature", "expected"),
     [
-        ("cnn:middle", "feature 'cnn:middle' needs a network; set model.bundle or --bundle"),
+        ("cnn:middle", "feature 'cnn:middle' needs a network; set model.bundle or --bundle, or deploy one"),
         ("cn", "tracker.kcf.feature = 'cn' is not supported; use cnn:<level>, hog or gray"),
         ("sift", "unknown feature 'sift'; use hog, gray, cn, cnn:<level>"),
     ],

@@ -49,7 +49,10 @@ def test_a_preset_without_a_network_makes_its_tracker_from_nothing(preset: str) 
 def test_a_preset_with_a_network_says_that_it_needs_one(preset: str, feature: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make_tracker(load_config(None, {"tracker.preset": preset}), None)
-    assert str(caught.value) == f"feature '{feature}' needs a network; set model.bundle or --bundle"
+    assert (
+        str(caught.value)
+        == f"feature '{feature}' needs a network; set model.bundle or --bundle, or deploy one"
+    )
 
 
 @pytest.mark.parametrize("preset", ["eco-hc", "strcf"])

@@ -1,0 +1,58 @@
+"""Whether whoever started a trial is still there."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import ClassVar, Self
+
+
+class GoneError(Exception):
+    """What has happened: a signal, or the end of standard input."""
+
+
+class Lifeline:
+    """While active, signals that would end the process are noted; `check` raises `GoneError` then.
+
+    Args:
+        stdin: whether the end of standard input counts as well: that of an ssh connection.
+    """
+
+    SIGNALS: ClassVar = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, stdin: bool) -> None:
+        self._stdin = stdin
+        self._gone: str | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `GoneError` if nobody waits any more."""
+        if self._stdin and self._gone is None and self._ended():
+            self._gone = "the connection was lost"
+        if self._gone is not None:
+            raise GoneError(self._gone)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._gone = self._gone or f"stopped by {signal.Signals(number).name}"
+
+    def _ended(self) -> bool:
+        try:
+            handle = sys.stdin.fileno()
+            while select.select([handle], [], [], 0)[0]:
+                if not os.read(handle, 4096):  # what is written there says nothing
+                    return True
+        except (OSError, ValueError, AttributeError):  # closed
+            return True
+        return False
