@@ -55,6 +55,10 @@ class CommandError(CfvggError):
     """A command to a running service cannot be obeyed now."""
 
 
+class DeviceError(CfvggError):
+    """A device cannot take what was to be deployed to it, or has refused it; nothing was changed there."""
+
+
 class BundleError(CfvggError):
     """A model bundle is missing, damaged, or does not match its own manifest."""
 

@@ -1,5 +1,7 @@
 """`cfvgg-export`: weights to a checked bundle; `distill`: photos to weights; `flops`; `preview` of a device.
 
+`deploy` and what belongs to it are in `export/deploy/commands.py`.
+
 Commands import what they need when they run: torch takes seconds and `--help` should not.
 """
 
@@ -7,9 +9,6 @@ Commands import what they need when they run: torch takes seconds and `--help` s
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -18,15 +17,18 @@ import typer
 
 from edge_runtime.entry import run_app
 from edge_runtime.errors import ConfigError, WeightsError
+from export.deploy.commands import deploy_app
+from export.options import HostArgument, RemoteCommandOption, SshOption
+from export.session import session
 
 if TYPE_CHECKING:
     from export.checkpoints import Student
 
 SHIPPED_WEIGHTS = "weights/cfvgg-x64.safetensors"
-INTERRUPTED = 130
 T = TypeVar("T", int, float)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(deploy_app)
 
 
 @app.callback(invoke_without_command=True)
@@ -53,7 +55,7 @@ def export(
     """Export a student network as a bundle of TFLite models, checked against torch."""
     if context.invoked_subcommand is not None:
         return
-    with _session("interrupted, nothing was written"):
+    with session("interrupted, nothing was written"):
         from calibration.report import Limits
         from export.bundle import export_bundle
         from export.calibrate import ExportSettings
@@ -120,7 +122,7 @@ def distill(
         "optimiser.learning_rate": learning_rate,
         "run.seed": seed,
     }
-    with _session("interrupted; the same command goes on from the last checkpoint"):
+    with session("interrupted; the same command goes on from the last checkpoint"):
         from edge_runtime.settings_file import parse_assignment
         from export.training.checkpoint import STUDENT
         from export.training.config import load_distill_config
@@ -140,16 +142,10 @@ def distill(
 
 @app.command()
 def preview(
-    host: Annotated[
-        str, typer.Argument(help="As for ssh: [user@]host, or a name in your ssh configuration.")
-    ],
+    host: HostArgument,
     *,
-    remote_command: Annotated[
-        str, typer.Option(help="On the device, if it is elsewhere: ~/cfvgg/bin/cfvgg-edge.")
-    ] = "cfvgg-edge",
-    ssh_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="As for ssh's -o: Port=2222.")
-    ] = None,
+    remote_command: RemoteCommandOption = "cfvgg-edge",
+    ssh_option: SshOption = None,
     width: Annotated[int | None, typer.Option(help="Of the pictures, px.")] = None,
     quality: Annotated[int | None, typer.Option(help="Of the JPEGs, 10 to 95.")] = None,
     max_rate: Annotated[float | None, typer.Option(help="Most pictures a second.")] = None,
@@ -187,25 +183,6 @@ def flops(
 def main() -> None:
     """Entry point."""
     run_app(app, "cfvgg-export")
-
-
-@contextlib.contextmanager
-def _session(interrupted: str) -> Iterator[None]:
-    """Progress to standard output, warnings to standard error, Ctrl-C to a line and exit code 130."""
-    logger = logging.getLogger("export")
-    logger.setLevel(logging.INFO)
-    logger.handlers, logger.propagate = [_EchoHandler()], False
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"cfvgg-export: {interrupted}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-
-
-class _EchoHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        warning = record.levelno >= logging.WARNING
-        typer.echo(f"{'warning: ' if warning else ''}{record.getMessage()}", err=warning)
 
 
 def _load(path: Path | None) -> tuple[Student, str]:

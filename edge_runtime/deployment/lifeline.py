@@ -6,8 +6,11 @@ import os
 import select
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import ClassVar, Self
+
+SILENCE_S = 20.0  # of somebody who sends signs of life every few seconds
 
 
 class GoneError(Exception):
@@ -18,7 +21,8 @@ class Lifeline:
     """While active, signals that would end the process are noted; `check` raises `GoneError` then.
 
     Args:
-        stdin: whether the end of standard input counts as well: that of an ssh connection.
+        stdin: whether the end of standard input counts as well: that of an ssh connection. Once something was
+            written there, so does silence, since a cable that is pulled out closes nothing.
     """
 
     SIGNALS: ClassVar = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -26,6 +30,7 @@ class Lifeline:
     def __init__(self, stdin: bool) -> None:
         self._stdin = stdin
         self._gone: str | None = None
+        self._heard_s: float | None = None
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
@@ -39,20 +44,24 @@ class Lifeline:
 
     def check(self) -> None:
         """Raise `GoneError` if nobody waits any more."""
-        if self._stdin and self._gone is None and self._ended():
-            self._gone = "the connection was lost"
+        if self._stdin and self._gone is None:
+            self._gone = self._lost()
         if self._gone is not None:
             raise GoneError(self._gone)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._gone = self._gone or f"stopped by {signal.Signals(number).name}"
 
-    def _ended(self) -> bool:
+    def _lost(self) -> str | None:
+        now_s = time.monotonic()
         try:
             handle = sys.stdin.fileno()
             while select.select([handle], [], [], 0)[0]:
-                if not os.read(handle, 4096):  # what is written there says nothing
-                    return True
+                if not os.read(handle, 4096):
+                    return "the connection was lost"
+                self._heard_s = now_s  # what was written is of no matter
         except (OSError, ValueError, AttributeError):  # closed
-            return True
-        return False
+            return "the connection was lost"
+        if self._heard_s is not None and now_s - self._heard_s > SILENCE_S:
+            return f"the connection has been silent for {SILENCE_S:g} s"
+        return None

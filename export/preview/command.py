@@ -7,7 +7,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Sequence
 
-from export.preview.link import Link, ssh_command
+from export.preview.link import Link, preview_command
 from export.preview.pages import PageServer
 
 
@@ -24,7 +24,7 @@ def show_preview(
     """Show a device's preview in the browser until Ctrl-C.
 
     Args:
-        host, remote_command, remote_options, ssh_options: see `ssh_command`.
+        host, remote_command, remote_options, ssh_options: see `preview_command`.
         port: of the page on 127.0.0.1; 0 for a free one.
         browser: whether to open it.
         say: shows a line to the user.
@@ -34,7 +34,7 @@ def show_preview(
         ServiceError: the device cannot be reached, or the port is taken.
     """
     with contextlib.ExitStack() as ending:
-        link = Link(ssh_command(host, remote_command, remote_options, ssh_options), host)
+        link = Link(preview_command(host, remote_command, remote_options, ssh_options), host)
         ending.callback(link.close)
         ending.enter_context(contextlib.suppress(KeyboardInterrupt))  # the usual way to stop watching
         link.wait_connected()

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import struct
 import subprocess
 import threading
@@ -15,22 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from edge_runtime.errors import CfvggError, DependencyError, ServiceError
+from edge_runtime.errors import CfvggError, ServiceError
 from edge_runtime.preview.stream import JPEG, Part, PartReader, line
+from export.ssh import end_of, ssh_command
 
 FIRST_RETRY_S, MOST_RETRY_S = 1.0, 10.0
 ANSWER_TIMEOUT_S = 3.0
 END_TIMEOUT_S = 2.0
-NOT_FOUND = 127  # what a shell exits with
-
-# Keep-alives notice a lost network. The user's own options come first, and ssh takes the first of two.
-SSH_OPTIONS = (
-    "BatchMode=no",
-    "ClearAllForwardings=yes",
-    "ConnectTimeout=15",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-)
 
 
 @dataclass(frozen=True)
@@ -66,29 +56,18 @@ class Update:
     connections: int
 
 
-def ssh_command(
+def preview_command(
     host: str, remote_command: str, remote_options: Sequence[str], ssh_options: Sequence[str]
 ) -> list[str]:
     """The command that streams a device's preview.
 
     Args:
-        host: as for ssh: [user@]host, or a name from the user's ssh configuration.
+        host, ssh_options: see `ssh_command`, which also says what is raised.
         remote_command: `cfvgg-edge` as the device's shell finds it.
         remote_options: of `cfvgg-edge preview`.
-        ssh_options: as for ssh's -o, before ours.
-
-    Raises:
-        DependencyError: there is no ssh.
-        ServiceError: `host` is no host name.
     """
-    program = shutil.which("ssh")
-    if program is None:
-        raise DependencyError("there is no ssh", fix="install the OpenSSH client")
-    if not host or host.startswith("-"):
-        raise ServiceError(f"{host!r} is no host", fix="give [user@]host")
-    options = [part for option in (*ssh_options, *SSH_OPTIONS) for part in ("-o", option)]
     remote = " ".join([remote_command, "preview", "--stdout", *remote_options])
-    return [program, "-T", "-a", "-x", *options, "--", host, remote]
+    return ssh_command(host, remote, ssh_options, asks=True)
 
 
 def message(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -197,7 +176,7 @@ class Link:
                 while self._answers:
                     self._answers.popleft().put(_refused(f"the connection to {self._host} was lost"))
         listener.join(END_TIMEOUT_S)
-        return damage or _reason(status, said), connected
+        return damage or end_of(status, said), connected
 
     def _read(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.stdout is not None
@@ -261,12 +240,6 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def _reason(status: int, said: Sequence[str]) -> str:
-    if status == NOT_FOUND:
-        return f"{said[-1] if said else 'cfvgg-edge is not there'}; say where it is with --remote-command"
-    return said[-1] if said else f"the connection ended with status {status}"
 
 
 def _refused(error: str) -> dict[str, Any]:

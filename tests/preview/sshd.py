@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,12 +22,16 @@ SBIN = "/usr/sbin"
 class Sshd:
     """Started, stopped and started again at the same port.
 
+    Args:
+        folder: for its keys and settings.
+        env: of whatever it starts.
+
     Attributes:
         options: for ssh's -o, with which it reaches this server and asks nothing.
         host: for ssh.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), SBIN])
         programs = [shutil.which(name, path=search) for name in ("sshd", "ssh", "ssh-keygen")]
         if None in programs:
@@ -46,6 +51,10 @@ class Sshd:
             f"AuthorizedKeysFile {folder / 'user.pub'}\nPidFile none\nUsePAM no\nStrictModes no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
         )
+        if env:
+            setting = " ".join(f'"{name}={value}"' for name, value in env.items())
+            with self._config.open("a") as config:
+                config.write(f"SetEnv {setting}\n")
         self.options = [
             f"Port={self.port}",
             f"IdentityFile={folder / 'user'}",

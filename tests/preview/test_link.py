@@ -19,8 +19,9 @@ import pytest
 
 from edge_runtime.errors import DependencyError, ServiceError
 from export.preview import link as link_module
-from export.preview.link import SSH_OPTIONS, Link, ssh_command
+from export.preview.link import Link, preview_command
 from export.preview.pages import PageServer, content_policy
+from export.ssh import SSH_OPTIONS
 from tests.preview.helpers import EDGE, PATIENCE_S, ROOT, Service, wait_for
 
 RELAY = [*EDGE, "preview", "--stdout"]
@@ -181,9 +182,9 @@ def test_nothing_is_left_running(service: Service, link: Link) -> None:
 
 def test_the_ssh_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
-    command = ssh_command("me@pi", "~/v/bin/cfvgg-edge", ["--width", "320"], ["Port=2222"])
+    command = preview_command("me@pi", "~/v/bin/cfvgg-edge", ["--width", "320"], ["Port=2222"])
     # ssh takes the first of two values: the user's.
-    options = [part for option in ("Port=2222", *SSH_OPTIONS) for part in ("-o", option)]
+    options = [part for option in ("Port=2222", "BatchMode=no", *SSH_OPTIONS) for part in ("-o", option)]
     assert command == [
         *("/bin/ssh", "-T", "-a", "-x"),
         *options,
@@ -191,10 +192,10 @@ def test_the_ssh_command(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for host in ("", "-oProxyCommand=evil"):
         with pytest.raises(ServiceError, match=r"is no host; give \[user@\]host"):
-            ssh_command(host, "cfvgg-edge", [], [])
+            preview_command(host, "cfvgg-edge", [], [])
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DependencyError, match="there is no ssh; install the OpenSSH client"):
-        ssh_command("pi", "cfvgg-edge", [], [])
+        preview_command("pi", "cfvgg-edge", [], [])
 
 
 class Browser:

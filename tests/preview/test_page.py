@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.types import TrackState
-from export.preview.link import Link, ssh_command
+from export.preview.link import Link, preview_command
 from export.preview.pages import PageServer
 from tests.preview.browser import Chromium, Page
 from tests.preview.helpers import Service, record_of, wait_for
@@ -266,7 +266,7 @@ def test_what_the_service_refuses_is_shown(service: Service, page: Page) -> None
 def test_a_lost_connection_shows_and_comes_back(
     chromium: Chromium, service: Service, sshd: Sshd, remote: str
 ) -> None:
-    link = Link(ssh_command(sshd.host, remote, [], sshd.options), "pi")
+    link = Link(preview_command(sshd.host, remote, [], sshd.options), "pi")
     link.wait_connected()
     server = PageServer(link)
     try:

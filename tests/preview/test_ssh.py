@@ -16,7 +16,7 @@ import pytest
 
 from edge_runtime.errors import ServiceError
 from edge_runtime.preview.stream import JPEG, JSON, PartReader, line
-from export.preview.link import Link, ssh_command
+from export.preview.link import Link, preview_command
 from tests.preview.helpers import EDGE, PATIENCE_S, ROOT, Service, wait_for
 from tests.preview.sshd import Sshd
 from tests.preview.test_link import connection
@@ -44,7 +44,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def test_only_the_stream_comes_through_ssh_and_both_ends_go_together(
     service: Service, sshd: Sshd, remote: str
 ) -> None:
-    command = ssh_command(sshd.host, remote, ["--width", "160"], sshd.options)
+    command = preview_command(sshd.host, remote, ["--width", "160"], sshd.options)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as ssh:
         assert ssh.stdin is not None
@@ -64,7 +64,7 @@ def test_only_the_stream_comes_through_ssh_and_both_ends_go_together(
 
 
 def test_the_link_survives_a_connection_that_drops(service: Service, sshd: Sshd, remote: str) -> None:
-    link = Link(ssh_command(sshd.host, remote, [], sshd.options), "pi")
+    link = Link(preview_command(sshd.host, remote, [], sshd.options), "pi")
     try:
         link.wait_connected()
         wait_for(lambda: link.wait(None, 0).frame, "a frame")
@@ -93,7 +93,7 @@ def test_the_link_survives_a_connection_that_drops(service: Service, sshd: Sshd,
 def test_what_is_wrong_at_the_far_end_is_said(
     sshd: Sshd, remote: str, remote_command: str | None, expected: str
 ) -> None:
-    link = Link(ssh_command(sshd.host, remote_command or remote, [], sshd.options), "pi")
+    link = Link(preview_command(sshd.host, remote_command or remote, [], sshd.options), "pi")
     with pytest.raises(ServiceError) as caught:
         link.wait_connected()
     link.close()
@@ -102,7 +102,7 @@ def test_what_is_wrong_at_the_far_end_is_said(
 
 def test_a_key_that_is_refused_is_one_line(sshd: Sshd, remote: str, tmp_path: Path) -> None:
     (tmp_path / "user.pub").write_text("")
-    link = Link(ssh_command(sshd.host, remote, [], sshd.options), "pi")
+    link = Link(preview_command(sshd.host, remote, [], sshd.options), "pi")
     with pytest.raises(
         ServiceError, match=r"^pi: .*Permission denied \(publickey\)\.; does `ssh pi` work\?$"
     ):

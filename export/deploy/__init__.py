@@ -1,0 +1,1 @@
+"""Bundles onto a device, over the user's own ssh: checked, tried, and kept or taken back."""
