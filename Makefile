@@ -11,7 +11,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize system-x86 picamera2-check fuzz vot-check parity
+.PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86 picamera2-check fuzz vot-check parity
 .PHONY: ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
@@ -34,6 +34,15 @@ pins-check: ## every pinned set in an environment of its own: pip check, edge te
 
 wheels: ## x86-64 and arm64, for Python 3.11 and for 3.12 and later, into build/wheels/
 	bash .ci/wheels
+
+pi: wheels ## for the one command that installs on a Pi: dist/*.tar, Bookworm and Trixie
+	bash .ci/pi
+
+deb: wheels ## Debian packages: dist/*.deb, Bookworm and Trixie
+	bash .ci/deb
+
+install-check: wheels ## both, installed, updated, rolled back, removed under a real systemd, and as arm64; needs root
+	bash .ci/install-check bookworm trixie
 
 arm64-check: wheels ## the arm64 wheels under emulation: the core's tests, trackers on three processors
 	bash .ci/arm64-check 3.11 3.13
@@ -70,7 +79,7 @@ ablation: $(READY) ## the paper's ablation and compression tables, with our data
 	$(MAKE) -j 2 -f benchmarks/training/ablation.mk DATA=$(DATA) PYTHON=$(BIN)/python
 
 clean: ## everything that these targets made
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build dist *.egg-info
 
 # The tools that build the core stay in the environment: in an isolated one, pip would compile all of it each time.
 $(READY): pyproject.toml $(PINS) $(CORE)

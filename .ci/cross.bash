@@ -9,11 +9,16 @@ pins() { [ "$1" = 3.11 ] && echo .ci/pins/py311.txt || echo .ci/pins/py312.txt; 
 # pip takes wheels for an arm64 Python of the given version, and runs nothing of them. It would ask whether they
 # suit the Python that runs pip; their tags and the pins say whether they suit the other one.
 arm64_pip() { # python folder what...
-  local platforms=() glibc
-  for glibc in {36..17}; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done
+  local platforms
+  mapfile -t platforms < <(platform_options aarch64)
   "$cross/tools/bin/python" -m pip install --quiet --disable-pip-version-check --target "$2" "${platforms[@]}" \
-    --platform manylinux2014_aarch64 --implementation cp --python-version "$1" --only-binary=:all: \
-    --ignore-requires-python "${@:3}" >&2
+    --implementation cp --python-version "$1" --only-binary=:all: --ignore-requires-python "${@:3}" >&2
+}
+
+# pip's options for a machine with Debian 12's glibc, or a later one.
+platform_options() { # machine
+  local tag
+  for tag in _2_{36..17} 2014; do printf '%s\n' --platform "manylinux${tag}_$1"; done
 }
 
 need() { # command package
@@ -61,4 +66,17 @@ python_headers() { # python architecture
   cp -r "$cross/$suite-$2/usr/include/python$1" "$headers"
   cp "$cross/$suite-$2/usr/include/$triple/python$1/pyconfig.h" "$headers"
   touch "$headers/.ready"
+}
+
+# A command that can run arm64 programs, by qemu, in a chroot; needs root. What is registered with the kernel for that
+# has a name of its own, and is taken back.
+emulated() { # command...
+  need qemu-aarch64-static qemu-user-static
+  unshare --mount bash -euc '
+    registry=/proc/sys/fs/binfmt_misc
+    name=cfvgg-$$
+    mount -t binfmt_misc binfmt_misc "$registry"
+    trap "echo -1 > $registry/$name" EXIT
+    sed "s/^:[^:]*/:$name/" /usr/lib/binfmt.d/qemu-aarch64.conf > "$registry/register"
+    "$@"' - "$@"
 }

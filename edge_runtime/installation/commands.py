@@ -13,6 +13,9 @@ import typer
 NOT_RUNNING = 3  # as `systemctl status` has it
 
 service_app = typer.Typer(no_args_is_help=True, help="The service that systemd runs.")
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="systemd does not run here, as in an image that is being made.")
+]
 RootOption = Annotated[Path, typer.Option(help="Of another system, which does not run.", metavar="DIR")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
@@ -24,6 +27,7 @@ def install(
     now: Annotated[bool, typer.Option("--now", help="Start it, anew if it runs.")] = False,
     dry_run: DryRunOption = False,
     root: RootOption = Path("/"),
+    offline: OfflineOption = False,
 ) -> None:
     """Install the service, or bring it up to date; it starts with the system. Your settings stay."""
     from edge_runtime.config import load_config
@@ -33,9 +37,9 @@ def install(
     from edge_runtime.installation.status import service_status
     from edge_runtime.installation.steps import perform
 
-    layout = Layout(root.resolve())
+    layout = Layout(root.resolve(), offline)
     if now and not layout.live:
-        raise InstallationError("--now is for the running system", fix="leave out --now or --root")
+        raise InstallationError("--now is for the running system", fix="leave out --root and --offline")
     if not dry_run:
         require_root(layout)
     steps = install_steps(layout, config, now)
@@ -51,22 +55,23 @@ def install(
 @service_app.command("uninstall")
 def uninstall(
     *,
-    purge: Annotated[bool, typer.Option("--purge", help="Settings and records as well.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Settings, records and bundles as well.")] = False,
     dry_run: DryRunOption = False,
     root: RootOption = Path("/"),
+    offline: OfflineOption = False,
 ) -> None:
-    """Stop the service and remove all of it but your settings and records."""
+    """Stop the service and remove all of it but your settings, records and bundles."""
     from edge_runtime.installation.layout import Layout
     from edge_runtime.installation.service import require_root, uninstall_steps
     from edge_runtime.installation.steps import perform
 
-    layout = Layout(root.resolve())
+    layout = Layout(root.resolve(), offline)
     if not dry_run:
         require_root(layout)
     for line in perform(uninstall_steps(layout, purge), dry_run):
         typer.echo(line)
-    kept = [str(path) for path in (layout.config, layout.dropins, layout.state) if path.exists()]
-    if kept:
+    places = (layout.config, layout.dropins, layout.state, layout.bundles)
+    if kept := [str(path) for path in places if path.exists()]:
         typer.echo(f"kept: {', '.join(kept)}")
 
 

@@ -43,14 +43,25 @@ def program() -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """The system's files, below `root`."""
+    """The system's files, below `root`.
+
+    Attributes:
+        root: of the file system.
+        offline: whether systemd does not run here, as in an image that is being made (chroot).
+    """
 
     root: Path = Path("/")
+    offline: bool = False
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the system that the program runs in, with its accounts."""
+        return self.root == Path("/")
 
     @property
     def live(self) -> bool:
-        """Whether this is the running system, with its accounts and its systemd."""
-        return self.root == Path("/")
+        """Whether this is the running system, with its systemd."""
+        return self.here and not self.offline
 
     @property
     def units(self) -> Path:
@@ -96,6 +107,11 @@ class Layout:
     def state(self) -> Path:
         """Records, and whatever else the service keeps."""
         return self.root / "var/lib/cfvgg"
+
+    @property
+    def bundles(self) -> Path:
+        """Deployed bundles."""
+        return self.root / "var/lib/cfvgg-bundles"
 
     @property
     def runtime(self) -> Path:

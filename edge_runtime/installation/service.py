@@ -22,14 +22,14 @@ JOURNAL = f"journalctl -u {UNIT} -n 30"
 
 def require_root(layout: Layout) -> None:
     """Raise `InstallationError`, with the command to give instead, unless root calls and systemd runs."""
-    if not layout.live:
+    if not layout.here:
         return
     if os.geteuid() != 0:
         # sudo does not look into virtual environments.
         line = shlex.join(["sudo", str(program()), *sys.argv[1:]])
         raise InstallationError("needs the rights of root", fix=f"run {line}")
-    if not Path("/run/systemd/system").is_dir():
-        raise InstallationError("systemd does not run here", fix="use --root for a system that does not run")
+    if layout.live and not Path("/run/systemd/system").is_dir():
+        raise InstallationError("systemd does not run here", fix="--offline for an image that is made")
 
 
 def install_steps(layout: Layout, file: Path | None, start: bool) -> list[Step]:
@@ -53,14 +53,14 @@ def install_steps(layout: Layout, file: Path | None, start: bool) -> list[Step]:
         check_ready(settings, layout.config)
     unit = dropin(program(), wanted, layout)
     steps: list[Step] = [WriteFile(layout.sysusers, packaged("cfvgg.sysusers").read_bytes())]
-    if layout.live:
+    if layout.here:
         steps.append(Command(("systemd-sysusers", str(layout.sysusers))))
         steps += _member_steps()
     steps.append(WriteFile(layout.rules, packaged(layout.rules.name).read_bytes()))
     if layout.live:
         steps += _device_steps()
     if not layout.config.exists():
-        steps.append(WriteFile(layout.config, text, USER if layout.live else None))
+        steps.append(WriteFile(layout.config, text, USER if layout.here else None))
     steps += [MakeFolder(layout.root / path.relative_to("/"), USER) for path in wanted.written]
     steps += [WriteFile(layout.unit, packaged(UNIT).read_bytes()), WriteFile(layout.dropin, unit.encode())]
     if not layout.live:
@@ -77,7 +77,7 @@ def uninstall_steps(layout: Layout, purge: bool) -> Iterator[Step]:
 
     Args:
         layout: of the system.
-        purge: whether settings and records go as well.
+        purge: whether settings, records and bundles go as well.
     """
     if layout.live:
         yield Command(("systemctl", "disable", "--now", "--quiet", UNIT), may_fail=True)
@@ -89,11 +89,11 @@ def uninstall_steps(layout: Layout, purge: bool) -> Iterator[Step]:
     if purge or _untouched(layout.config):
         yield Remove(layout.config)
     if purge:
-        yield from map(Remove, (layout.dropins, layout.config.parent, layout.state))
+        yield from map(Remove, (layout.dropins, layout.config.parent, layout.state, layout.bundles))
     yield Remove(layout.runtime)
     for folder in (layout.dropins, layout.sysusers.parent, layout.config.parent, layout.state):
         yield Remove(folder, only_empty=True)
-    if layout.live and not layout.state.exists():
+    if layout.here and not layout.state.exists():
         yield from _account_removal()
 
 

@@ -10,90 +10,22 @@ import json
 import os
 import pwd
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-UNIT = "cfvgg-edge.service"
+from tests.systemd.inside import CONFIG, UNIT, call, files, journal, say, unit, wait_for
+
 PROGRAM = "/home/pi/cfvgg/bin/cfvgg-edge"
+NOT_OURS = "home/pi/cfvgg"  # its virtual environment
 SETTINGS = Path("/home/pi/cfvgg.toml")
-CONFIG = Path("/etc/cfvgg/cfvgg.toml")
 DROPINS = Path("/etc/systemd/system") / f"{UNIT}.d"
 RUNTIME = Path("/run/cfvgg")
 RECORDS = Path("/var/lib/cfvgg/tracks.jsonl")
 WATCHDOG_S = 4
-# Written to all the time by others; the linker's cache and the like are not ours.
-NOT_OURS = (
-    "proc",
-    "sys",
-    "dev",
-    "run",
-    "tmp",
-    "var/log",
-    "var/tmp",
-    "var/lib/systemd",
-    "var/cache",
-    "root",
-    "home/pi/cfvgg",
-)
-ACCOUNTS = {
-    f"etc/{name}{end}"
-    for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
-    for end in ("-", ".lock")
-}
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def call(*arguments: str, expect: int = 0, user: str | None = None, groups: tuple[int, ...] = ()) -> str:
-    """What a program prints, on both ways, if it ends with the expected code."""
-    done = subprocess.run(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        user=user,
-        extra_groups=None if user is None else groups,
-    )
-    assert done.returncode == expect, f"{' '.join(arguments)}: {done.returncode}\n{done.stdout}"
-    return done.stdout
 
 
 def edge(*arguments: str, expect: int = 0, user: str | None = None, groups: tuple[int, ...] = ()) -> str:
     return call(PROGRAM, *arguments, expect=expect, user=user, groups=groups)
-
-
-def unit(name: str) -> str:
-    return call("systemctl", "show", UNIT, "-p", name, "--value").strip()
-
-
-def wait_for(what: str, true: Callable[[], object], limit_s: float = 60.0) -> float:
-    """Seconds until it is true."""
-    start_s = time.monotonic()
-    while not true():
-        assert time.monotonic() - start_s < limit_s, f"{what}: not within {limit_s} s\n{journal()}"
-        time.sleep(0.05)
-    return time.monotonic() - start_s
-
-
-def journal() -> str:
-    return call("journalctl", "-u", UNIT, "--no-pager", "-o", "short-monotonic")
-
-
-def files() -> set[str]:
-    """Every file of the system that belongs to somebody."""
-    found = set()
-    for folder, names, plain in os.walk("/"):
-        inside = [str((Path(folder) / name).relative_to("/")) for name in names]
-        names[:] = [name for name, path in zip(names, inside, strict=True) if path not in NOT_OURS]
-        found |= {str((Path(folder) / name).relative_to("/")) for name in (*names, *plain)}
-    return found - ACCOUNTS
 
 
 def check_install() -> None:
@@ -270,7 +202,7 @@ def check_uninstall(before: set[str]) -> None:
     (DROPINS / "50-test.conf").unlink()
     said = edge("service", "uninstall")
     say(f"ok: uninstalled:\n{said.strip()}")
-    left = files() - before
+    left = files(NOT_OURS) - before
     assert {path for path in left if not path.startswith("var/lib/cfvgg")} == {
         "etc/cfvgg",
         "etc/cfvgg/cfvgg.toml",
@@ -279,7 +211,7 @@ def check_uninstall(before: set[str]) -> None:
     assert "cfvgg" in call("getent", "passwd")
     said = edge("service", "uninstall", "--purge")
     say(f"ok: purged:\n{said.strip()}")
-    left = files() - before
+    left = files(NOT_OURS) - before
     assert left == set(), left
     call("getent", "passwd", "cfvgg", expect=2)
     call("getent", "group", "cfvgg", expect=2)
@@ -288,7 +220,7 @@ def check_uninstall(before: set[str]) -> None:
 
 
 def main() -> None:
-    before = files()
+    before = files(NOT_OURS)
     check_install()
     check_sandbox()
     check_commands()

@@ -17,7 +17,7 @@ from edge_runtime.installation.dropin import dropin
 from edge_runtime.installation.layout import UNIT, Layout, packaged, program
 from edge_runtime.installation.needs import check_program, check_readable, needs, source_kind
 from edge_runtime.installation.service import check_ready, install_steps, require_root, uninstall_steps
-from edge_runtime.installation.steps import Command, MakeFolder, Remove, WriteFile, perform
+from edge_runtime.installation.steps import Command, Link, MakeFolder, Remove, WriteFile, perform
 from edge_runtime.structure import field_names
 from tests.systemd.helpers import files
 
@@ -355,3 +355,18 @@ def test_steps_after_others_see_what_those_did(tmp_path: Path) -> None:
         yield Remove(tmp_path / "folder", only_empty=True)
 
     assert len(list(perform(steps()))) == 2
+
+
+def test_offline_the_accounts_are_made_and_systemd_is_not_asked() -> None:
+    steps = install_steps(Layout(offline=True), None, start=False)
+    commands = [step.arguments for step in steps if isinstance(step, Command)]
+    assert commands[0][0] == "systemd-sysusers"
+    assert {command[0] for command in commands} <= {"systemd-sysusers", "usermod"}
+    assert Link(Layout().wants, f"/etc/systemd/system/{UNIT}") in steps
+
+
+def test_offline_removal_asks_systemd_nothing() -> None:
+    steps = list(uninstall_steps(Layout(offline=True), purge=True))
+    programs = {step.arguments[0] for step in steps if isinstance(step, Command)}
+    assert programs <= {"userdel", "groupdel"}
+    assert Remove(Layout().bundles) in steps
