@@ -68,7 +68,7 @@ class DeployChecks:
         """ssh is killed during the trial."""
         with self._report.step("deploy: the connection is cut during the trial, taken back"):
             with self._trying(self._bundles.first) as deploy:
-                pid = self._device.status()["pid"]  # type: ignore[index] (it runs, or this fails)
+                pid = int(self._device.unit("MainPID"))
                 os.killpg(deploy.pid, signal.SIGKILL)
             self._device.runs(bundle_id(self._bundles.second), pid)
             self._used(self._bundles.second, self._bundles.first)
@@ -178,7 +178,7 @@ class DeployChecks:
         )
         try:
             assert deploy.stdout is not None
-            said = []
+            said = list[str]()
             while not re.search(r"health \d+/", "".join(said[-1:])):
                 said.append(deploy.stdout.readline())
                 assert said[-1], f"deploy ended\n{''.join(said)}"
