@@ -58,30 +58,34 @@ def run(machine: Machine, report: Report, files: Files) -> None:
         )
     product.prepare(device, files.clip, first_box(files.clip))
     before = device.files()
-    product.check_tar(device, report, files.tar)
+    product.check_deb(device, report, files.deb)
     CameraChecks(machine, report).all()
-    deploy = DeployChecks(device, report, bundles(files.bundles))
+    check_deployed(device, report, DeployChecks(device, report, bundles(files.bundles)))
+    product.check_removed(device, report, REMOVE_DEB, before)
+    product.prepare(device, files.clip, first_box(files.clip))
+    product.check_tar(device, report, files.tar)
+    DeployChecks(device, report, bundles(files.bundles)).first()
+    product.check_screens(device, report)
+    product.check_removed(device, report, REMOVE_TAR, before)
+    with report.step("switched off") as facts:
+        facts["qemu MB"] = round(machine.resident_mb)
+        facts["off after s"] = round(machine.power_off(), 1)
+
+
+def check_deployed(device: Device, report: Report, deploy: DeployChecks) -> None:
+    """A service on a video, and every way to another bundle."""
     deploy.first()
-    deploy.second()
     product.check_screens(device, report)
     product.check_preview(device, report)
     product.check_sandbox(device, report)
     product.check_killed(device, report)
+    deploy.second()
     deploy.bad()
     deploy.connection_lost()
     deploy.power_cut_during_upload()
     deploy.power_cut_after_upload()
     deploy.power_cut_during_trial()
     deploy.rollback()
-    product.check_removed(device, report, REMOVE_TAR, before)
-    product.prepare(device, files.clip, first_box(files.clip))
-    product.check_deb(device, report, files.deb)
-    deploy.first()
-    product.check_screens(device, report)
-    product.check_removed(device, report, REMOVE_DEB, before)
-    with report.step("switched off") as facts:
-        facts["qemu MB"] = round(machine.resident_mb)
-        facts["off after s"] = round(machine.power_off(), 1)
 
 
 def first_box(clip: Path) -> list[float]:
