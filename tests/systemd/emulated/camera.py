@@ -61,7 +61,7 @@ class CameraChecks:
     def busy(self) -> None:
         """Somebody else has it."""
         with self._report.step("V4L2: busy"), self._started():
-            said = self._edge(f"run --source {DEVICE} --preset kcf --max-frames 5", expect=2)
+            said = self._edge(f"run --source {DEVICE} --preset kcf --max-frames 5", expect=6)
             assert f"{DEVICE}: " in said, said
             assert "another program may have it" in said, said
             excerpt("a second program", said)
@@ -76,11 +76,14 @@ class CameraChecks:
 
     def pulled_out(self) -> None:
         """The driver loses its device while it streams, and finds it again."""
+        # Its other stamps, of the end that is planned for a frame, lie in the future.
+        self._machine.run(f"v4l2-ctl -d {DEVICE} --set-ctrl=timestamp_source=1")
         with self._report.step("V4L2: pulled out and put back") as facts, self._started():
             self._machine.run(f"echo vivid.0 | sudo tee {DRIVER}/unbind > /dev/null")
             start_s = time.monotonic()
             status = self._wait("reopening", lambda status: status["source"]["condition"] == "reopening")
             frames = status["loop"]["frames"]
+            assert status["source"]["clock_jumps"] == 0, status
             facts["seen after s"] = round(time.monotonic() - start_s, 1)
             assert self._machine.run(f"test -e {DEVICE}", expect=1) == ""
             self._machine.run(f"echo vivid.0 | sudo tee {DRIVER}/bind > /dev/null")
@@ -88,7 +91,6 @@ class CameraChecks:
             status = self._wait("frames", lambda status: status["loop"]["frames"] > frames + 20)
             facts["back after s"] = round(time.monotonic() - start_s, 1)
             assert status["source"]["restarts"] == 1, status
-            assert status["source"]["clock_jumps"] == 0, status
             excerpt("log", self._machine.run(f"cat {LOG}"))
 
     def fails(self) -> None:
