@@ -11,8 +11,8 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86 picamera2-check fuzz vot-check parity
-.PHONY: ablation clean
+.PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86
+.PHONY: system-arm64 picamera2-check fuzz vot-check parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -52,6 +52,9 @@ sanitize: $(READY) ## the core's tests under the address and undefined-behaviour
 
 system-x86: $(READY) ## the service under a real systemd (Debian in systemd-nspawn); needs root
 	bash .ci/system-x86
+
+system-arm64: $(READY) pi deb ## the product on an emulated arm64 machine: installed, deployed to over ssh, its power cut; needs root
+	bash .ci/system-arm64 bookworm
 
 picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot, x86-64 and arm64); needs root
 	bash .ci/picamera2-check amd64 arm64

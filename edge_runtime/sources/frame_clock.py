@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-OLDEST_NS = 1_000_000_000  # a frame is not longer on its way; its stamp is of another clock
+# A frame is not longer on its way, even in a driver's queue while we stood still: its stamp is of another
+# clock.
+OLDEST_NS = 10_000_000_000
 TOLERANCE_NS = 1_000_000
 
 

@@ -21,13 +21,16 @@ logger = logging.getLogger(__name__)
 DEFAULT_RATE_HZ = 30.0
 YUYV_MOST_BYTES_S = 25_000_000  # USB 2 carries a little more, its hubs and the Pi's bus often not
 JPEG_END = b"\xff\xd9"
+JPEGS = frozenset({"MJPG", "JPEG"})
+# Bytes a pixel of what is unpacked here, and how; the blue, green and red of BGR3 are as we want them.
+RAW: dict[str, tuple[int, int | None]] = {"YUYV": (2, cv2.COLOR_YUV2BGR_YUYV), "BGR3": (3, None)}
 
 
 class V4l2Camera(Camera):
     """A camera at a device file.
 
-    Motion JPEG is decoded here and not by OpenCV, which hands on the last good picture, or a mixture,
-    in place of one that is cut off.
+    What cameras send is decoded here and not by OpenCV: in place of a picture that is cut off it hands on the
+    last good one, or a mixture, and BGR3 without its shape.
 
     Args:
         device: path of the device file.
@@ -39,6 +42,7 @@ class V4l2Camera(Camera):
     def __init__(self, device: str, config: SourceConfig) -> None:
         self.device, self._config = device, config
         self._capture: cv2.VideoCapture | None = None
+        self._format, self._size = "", (0, 0)
 
     def open(self) -> None:
         """See `Camera.open`."""
@@ -77,7 +81,7 @@ class V4l2Camera(Camera):
         # The driver's buffer time stamp, of CLOCK_MONOTONIC.
         taken_ms = capture.get(cv2.CAP_PROP_POS_MSEC)
         good, data = capture.retrieve()
-        image = decoded(data) if good and data is not None else None
+        image = decoded(data, self._format, self._size) if good and data is not None else None
         return Capture(image, int(taken_ms * 1e6) if taken_ms > 0 else None)
 
     def close(self) -> None:
@@ -95,12 +99,13 @@ class V4l2Camera(Camera):
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config.height)
         capture.set(cv2.CAP_PROP_FPS, asked_hz)
         given = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("ascii", "replace")
-        if given in {"MJPG", "JPEG"}:
+        if given in JPEGS or given in RAW:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         rate_hz = capture.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate_hz if rate_hz > 0 else None
-        size = [int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
-        shown = f"{size[0]}x{size[1]} {given} at {rate_hz:g} Hz"
+        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self._format, self._size = given, (width, height)
+        shown = f"{width}x{height} {given} at {rate_hz:g} Hz"
         wanted = f"{config.width}x{config.height} {asked} at {asked_hz:g} Hz"
         logger.info("%s: %s%s", self.device, shown, "" if shown == wanted else f", asked for {wanted}")
 
@@ -112,15 +117,32 @@ def asked_format(config: SourceConfig, rate_hz: float) -> str:
     return "YUYV" if 2 * config.width * config.height * rate_hz <= YUYV_MOST_BYTES_S else "MJPG"
 
 
-def decoded(data: Any) -> Frame | None:
-    """What OpenCV handed over as a BGR frame; None for a JPEG that is cut off or damaged."""
+def decoded(data: Any, pixel_format: str, size: tuple[int, int]) -> Frame | None:
+    """What OpenCV handed over as a BGR frame; None for one that is cut off or damaged.
+
+    Args:
+        data: uint8, a frame of three channels or what the camera sent.
+        pixel_format: four characters, of what the camera sent.
+        size: (width, height) in pixels, of what the camera sent uncompressed.
+    """
     if data.ndim == 3 and data.shape[2] == 3:
         return cast(Frame, data)
-    jpeg = np.ascontiguousarray(data).reshape(-1)
+    sent = np.ascontiguousarray(data).reshape(-1)
+    if pixel_format in RAW:
+        return _unpacked(sent, pixel_format, size)
     # Drivers fill up with zeros after the picture. A decoder would make up what is missing.
-    if JPEG_END not in jpeg[-4096:].tobytes() and JPEG_END not in jpeg.tobytes():
+    if JPEG_END not in sent[-4096:].tobytes() and JPEG_END not in sent.tobytes():
         return None
-    return cast("Frame | None", cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+    return cast("Frame | None", cv2.imdecode(sent, cv2.IMREAD_COLOR))
+
+
+def _unpacked(sent: Any, pixel_format: str, size: tuple[int, int]) -> Frame | None:
+    (pixel_bytes, conversion), (width, height) = RAW[pixel_format], size
+    # Some drivers fill up every row.
+    if sent.size < width * height * pixel_bytes or sent.size % height:
+        return None
+    pixels = sent.reshape(height, -1)[:, : width * pixel_bytes].reshape(height, width, pixel_bytes)
+    return cast(Frame, pixels if conversion is None else cv2.cvtColor(pixels, conversion))
 
 
 def check_device(device: str) -> None:

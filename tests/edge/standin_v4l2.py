@@ -21,9 +21,10 @@ class Board:
     Attributes:
         pictures: shown again and again.
         rate_hz: of frames.
-        formats: that the driver offers; the first is the default.
+        formats: that the driver offers, of YUYV, BGR3 and MJPG; the first is the default.
         unplugged, silent: it is gone; it is there and gives nothing.
-        cut_off: numbers of frames whose JPEG ends early.
+        cut_off: numbers of frames that end early.
+        filled_up: bytes after every row of a YUYV frame.
         offset_ms: by which its time stamps are wrong.
     """
 
@@ -33,6 +34,7 @@ class Board:
     unplugged: bool = False
     silent: bool = False
     cut_off: set[int] = field(default_factory=set)
+    filled_up: int = 0
     offset_ms: float = 0.0
     opened: int = 0
     asked: dict[int, float] = field(default_factory=dict)
@@ -101,12 +103,22 @@ class _Capture:
 
     def retrieve(self) -> tuple[bool, Any]:
         image = self.board.pictures[self._number % len(self.board.pictures)]
-        if self._convert:
+        if self._convert and self._format != "BGR3":  # OpenCV 4.11 forgets that one's shape
             return True, image.copy()
-        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(1, -1)
+        data = self._sent(image)
         if self._number in self.board.cut_off:
-            data = data[:, : data.shape[1] // 2]
-        return True, np.concatenate([data, np.zeros((1, 64), np.uint8)], axis=1)
+            data = data[: data.size // 2]
+        if self._format == "MJPG":
+            data = np.concatenate([data, np.zeros(64, np.uint8)])
+        return True, data.reshape(1, -1)
+
+    def _sent(self, image: Frame) -> Any:
+        if self._format == "MJPG":
+            return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
+        if self._format == "BGR3":
+            return image.reshape(-1)
+        rows = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_YUYV).reshape(len(image), -1)
+        return np.pad(rows, ((0, 0), (0, self.board.filled_up))).reshape(-1)
 
     def _frame_comes(self, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
