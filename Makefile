@@ -11,8 +11,8 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize system-x86 picamera2-check fuzz vot-check parity
-.PHONY: ablation clean
+.PHONY: demo test lint stubs pins-check wheels arm64-check sanitize system-x86 picamera2-check fleet-check fuzz vot-check
+.PHONY: parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -46,6 +46,9 @@ system-x86: $(READY) ## the service under a real systemd (Debian in systemd-nspa
 
 picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot, x86-64 and arm64); needs root
 	bash .ci/picamera2-check amd64 arm64
+
+fleet-check: $(READY) wheels ## Ansible's playbooks against four devices in containers (real systemd, sshd); needs root
+	bash .ci/fleet-check
 
 fuzz: $(READY) build/bundle ## ten minutes of hostile input for everything that reads from outside
 	nice $(BIN)/python -m benchmarks.fuzz --minutes 10 --bundle build/bundle
