@@ -24,7 +24,9 @@ def export(python: str, folder: Path) -> None:
     if not (folder / "slow").exists():
         weights = folder / "slow.safetensors"
         _run(python, "-c", SLOW, str(weights))  # sixteen times the arithmetic of ours
-        _run(python, "-m", "export", "--weights", str(weights), "--sizes", "129", "--out", str(folder / "slow"))
+        _run(
+            python, "-m", "export", "--weights", str(weights), "--sizes", "129", "--out", str(folder / "slow")
+        )
     shutil.rmtree(folder / "other", ignore_errors=True)
     renamed(folder / "good", folder / "other", "other")
 
