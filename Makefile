@@ -12,7 +12,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 DATA ?= ../shared/data
 
 .PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86
-.PHONY: system-arm64 picamera2-check fuzz vot-check parity ablation clean
+.PHONY: system-arm64 picamera2-check fleet-check fuzz vot-check parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -58,6 +58,9 @@ system-arm64: $(READY) pi deb ## the product on an emulated arm64 machine: insta
 
 picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcamera's virtual camera (Debian in chroot, x86-64 and arm64); needs root
 	bash .ci/picamera2-check amd64 arm64
+
+fleet-check: $(READY) wheels ## Ansible's playbooks against four devices in containers (real systemd, sshd); needs root
+	bash .ci/fleet-check
 
 fuzz: $(READY) build/bundle ## ten minutes of hostile input for everything that reads from outside
 	nice $(BIN)/python -m benchmarks.fuzz --minutes 10 --bundle build/bundle
