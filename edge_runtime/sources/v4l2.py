@@ -142,7 +142,9 @@ def _unpacked(sent: Any, pixel_format: str, size: tuple[int, int]) -> Frame | No
     if sent.size < width * height * pixel_bytes or sent.size % height:
         return None
     pixels = sent.reshape(height, -1)[:, : width * pixel_bytes].reshape(height, width, pixel_bytes)
-    return cast(Frame, pixels if conversion is None else cv2.cvtColor(pixels, conversion))
+    return cast(
+        Frame, np.ascontiguousarray(pixels) if conversion is None else cv2.cvtColor(pixels, conversion)
+    )
 
 
 def check_device(device: str) -> None:

@@ -178,3 +178,15 @@ def test_files_and_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(SourceError, match=r"/dev/null: may not be opened; sudo usermod -aG video \$USER"):
         opened("v4l2:/dev/null")
+
+
+@pytest.mark.parametrize(("pixel_format", "pixel_bytes"), [("YUYV", 2), ("BGR3", 3)])
+def test_rows_that_a_driver_fills_up_are_cut_to_their_width(pixel_format: str, pixel_bytes: int) -> None:
+    sent = np.random.default_rng(0).integers(0, 256, (4, 8 * pixel_bytes), dtype=np.uint8)
+    padded = np.pad(sent, ((0, 0), (0, 10)))
+    frame = v4l2.decoded(padded.reshape(1, -1), pixel_format, (8, 4))
+    assert frame is not None
+    assert frame.shape == (4, 8, 3)
+    assert frame.flags.c_contiguous
+    np.testing.assert_array_equal(frame, v4l2.decoded(sent.reshape(1, -1), pixel_format, (8, 4)))
+    assert v4l2.decoded(sent.reshape(-1)[:-1], pixel_format, (8, 4)) is None
