@@ -12,7 +12,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 DATA ?= ../shared/data
 
 .PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86
-.PHONY: system-arm64 picamera2-check fleet-check fuzz vot-check parity ablation clean
+.PHONY: system-arm64 deploy-faults picamera2-check fleet-check fuzz vot-check parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -61,6 +61,9 @@ picamera2-check: $(READY) wheels ## the service on the real Picamera2 and libcam
 
 fleet-check: $(READY) wheels ## Ansible's playbooks against four devices in containers (real systemd, sshd); needs root
 	bash .ci/fleet-check
+
+deploy-faults: $(READY) ## every fault of a deployment, through a real sshd
+	CFVGG_SLOW=1 $(BIN)/python -m pytest -v --durations=0 tests/deploy/test_faults.py
 
 fuzz: $(READY) build/bundle ## ten minutes of hostile input for everything that reads from outside
 	nice $(BIN)/python -m benchmarks.fuzz --minutes 10 --bundle build/bundle

@@ -89,7 +89,7 @@ def test_frames_that_flow(watched: Watch) -> None:
             steady(p95_ms=41.0),
             Limits(10.0),
             Speed(30.0, 20.0),
-            "p95 41.0 ms, most 40.0 ms (20.0 ms before)",
+            "p95 41.0 ms, at most 40.0 ms (20.0 ms before)",
         ),
         (steady(), Limits(10.0, max_p95_ms=19.0), Speed(30.0, 90.0), "at most 19.0 ms (asked for)"),
     ],
