@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.bundle import Bundle
@@ -60,8 +59,8 @@ class NetworkFeatures:
         info = bundle.manifest.models[dtype]
         self._preprocess = Preprocessor(bundle.manifest.preprocessing, bundle.mean_image, info.input)
         self._cuts: dict[tuple[int, ...], bytes] = {}
-        self._interpreters: OrderedDict[tuple[tuple[int, ...], tuple[int, ...]], Interpreter] = OrderedDict()
-        self._used: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}  # in which call
+        # In the order of their last calls, whose numbers stand beside them.
+        self._interpreters: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Interpreter, int]] = {}
         self._calls = 0
         self._offsets_px: dict[str, int] = {}
 
@@ -101,21 +100,19 @@ class NetworkFeatures:
         """The one that computes nothing but the `wanted` outputs; those not used for long make room."""
         key = (wanted, shape)
         self._calls += 1
-        if key not in self._interpreters:
+        if key in self._interpreters:
+            interpreter, _ = self._interpreters.pop(key)
+        else:
             check_patches(shape)
             self._make_room()
-            self._interpreters[key] = Interpreter(self._cut(wanted), shape)
-        self._interpreters.move_to_end(key)
-        self._used[key] = self._calls
-        return self._interpreters[key]
+            interpreter = Interpreter(self._cut(wanted), shape)
+        self._interpreters[key] = interpreter, self._calls
+        return interpreter
 
     def _make_room(self) -> None:
-        while self._interpreters:
-            oldest = next(iter(self._interpreters))
-            unused = self._calls - self._used[oldest] > UNUSED_CALLS
-            if not unused and len(self._interpreters) < MOST_INTERPRETERS:
-                return
-            del self._interpreters[oldest], self._used[oldest]
+        for key, (_, call) in [*self._interpreters.items()]:
+            if self._calls - call > UNUSED_CALLS or len(self._interpreters) >= MOST_INTERPRETERS:
+                del self._interpreters[key]
 
     def _cut(self, wanted: tuple[int, ...]) -> bytes:
         if wanted not in self._cuts:

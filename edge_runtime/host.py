@@ -102,9 +102,8 @@ def share_memory_between_threads() -> None:
 def release_memory() -> None:
     """Give memory that is free inside this process back to the system (malloc_trim(3)); 2 to 4 ms.
 
-    The allocator keeps it otherwise, and networks and filters of ever new sizes leave holes: fECO, started
-    120 times on targets of random sizes, stays at 149 MB with this and goes to 180 without. Nothing happens
-    where the C library has no such call.
+    The allocator keeps it otherwise: frames, pictures, and networks and filters of ever new sizes leave holes
+    (docs/measurements.md). Nothing happens where the C library has no such call.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

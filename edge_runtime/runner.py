@@ -11,8 +11,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import ClassVar, Protocol, Self
+from types import FrameType
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from edge_runtime.host import Host, HostStatus, host_name
 from edge_runtime.outputs import Outputs
 from edge_runtime.records import RecordMaker, TrackRecord
 from edge_runtime.render import View
+from edge_runtime.signals import NotedSignals
 from edge_runtime.sources import CapturedFrame, FrameSource
 from edge_runtime.targets.targets import Targets, Tracked
 from edge_runtime.types import Box, check_box
@@ -105,13 +106,14 @@ class RunSummary:
         return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
 
 
-class StopSignals:
+class StopSignals(NotedSignals):
     """While active, the first SIGINT or SIGTERM is noted so that the loop can finish its files.
 
     A second SIGINT interrupts at once.
     """
 
     EXIT_CODES: ClassVar = {signal.SIGINT: 130, signal.SIGTERM: 0}
+    SIGNALS = EXIT_CODES.keys()
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -128,17 +130,8 @@ class StopSignals:
         """Exit status: 0 for a normal end and SIGTERM (how services are stopped), 130 for SIGINT."""
         return self.EXIT_CODES[self.received] if self.received else 0
 
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self.EXIT_CODES}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """See `NotedSignals.note`."""
         if self.received is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)

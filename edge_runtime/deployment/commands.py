@@ -81,6 +81,7 @@ def add(
     import sys
 
     from edge_runtime.deployment.archive import Pipe, copy, unpack
+    from edge_runtime.deployment.place import short
     from edge_runtime.deployment.unit import Unit
 
     def fill(folder: Path) -> None:
@@ -91,7 +92,7 @@ def add(
 
     added = _store().add(fill, Unit().restart_if_active, wanted)
     by = f", signed by {added.signed_by}" if added.signed_by else ""
-    line = f"bundle {added.id[:12]} {'added' if added.added else 'was here already'}{by}"
+    line = f"bundle {short(added.id)} {'added' if added.added else 'was here already'}{by}"
     _print(dataclasses.asdict(added), as_json, line)
 
 
@@ -135,12 +136,13 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old bundles, but none in use, and not the one to go back to."""
+    from edge_runtime.deployment.place import short
     from edge_runtime.deployment.unit import Unit
 
     store = _store()
     with store.changing(Unit().restart_if_active):
         removed = store.prune(keep)
-    text = "\n".join(f"removed bundle {name[:12]}" for name in removed) or "nothing to remove"
+    text = "\n".join(f"removed bundle {short(name)}" for name in removed) or "nothing to remove"
     _print({"removed": removed}, as_json, text)
 
 
@@ -165,10 +167,12 @@ def _facts_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcome_text(outcome: Outcome) -> str:
+    from edge_runtime.deployment.place import short
+
     if not outcome.changed:
-        return f"bundle {outcome.id[:12]} is in use already"
+        return f"bundle {short(outcome.id)} is in use already"
     how = f": {outcome.speed}" if outcome.speed.rate_hz is not None else ""
-    return f"bundle {outcome.id[:12]} is in use{how}"
+    return f"bundle {short(outcome.id)} is in use{how}"
 
 
 def _store() -> Store:

@@ -7,8 +7,9 @@ import select
 import signal
 import sys
 import time
-from types import FrameType, TracebackType
-from typing import ClassVar, Self
+from types import FrameType
+
+from edge_runtime.signals import NotedSignals
 
 SILENCE_S = 20.0  # of somebody who sends signs of life every few seconds
 
@@ -17,7 +18,7 @@ class GoneError(Exception):
     """What has happened: a signal, or the end of standard input."""
 
 
-class Lifeline:
+class Lifeline(NotedSignals):
     """While active, signals that would end the process are noted; `check` raises `GoneError` then.
 
     Args:
@@ -25,22 +26,12 @@ class Lifeline:
             written there, so does silence, since a cable that is pulled out closes nothing.
     """
 
-    SIGNALS: ClassVar = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, stdin: bool) -> None:
         self._stdin = stdin
         self._gone: str | None = None
         self._heard_s: float | None = None
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise `GoneError` if nobody waits any more."""
@@ -49,7 +40,8 @@ class Lifeline:
         if self._gone is not None:
             raise GoneError(self._gone)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """See `NotedSignals.note`."""
         self._gone = self._gone or f"stopped by {signal.Signals(number).name}"
 
     def _lost(self) -> str | None:

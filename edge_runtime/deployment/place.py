@@ -68,6 +68,11 @@ def signers_file() -> Path:
     return Path(os.environ.get("CFVGG_ALLOWED_SIGNERS") or SIGNERS)
 
 
+def short(bundle_id: str) -> str:
+    """What people are shown of an id: its first 12 digits."""
+    return bundle_id[:12]
+
+
 def linked(folder: Path, name: str) -> str | None:
     """The id that a link of the store leads to; None if there is no such link."""
     try:
@@ -111,8 +116,8 @@ def deployed(folder: Path) -> Path | None:
         name = linked(folder, CURRENT)
     else:
         name = found.trial.previous
-        back = f"back to {name[:12]}" if name else "and there was no bundle before"
-        log.warning("the trial of bundle %s was cut off, %s", found.trial.id[:12], back)
+        back = f"back to {short(name)}" if name else "and there was no bundle before"
+        log.warning("the trial of bundle %s was cut off, %s", short(found.trial.id), back)
     return folder / name if name else None
 
 
@@ -121,7 +126,7 @@ def check_trial(bundle: Path) -> None:
     found = find_trial(bundle.parent)
     if found is not None and found.abandoned and found.trial.id == bundle.name:
         raise AbandonedError(
-            f"the trial of bundle {bundle.name[:12]} was cut off",
+            f"the trial of bundle {short(bundle.name)} was cut off",
             fix="the service starts with the one before",
         )
 

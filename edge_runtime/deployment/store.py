@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.deployment.contents import SIGNATURE_FILE, Contents, verified, walked
-from edge_runtime.deployment.place import ID
+from edge_runtime.deployment.place import ID, short
 from edge_runtime.deployment.selection import Selection, Settled, locked
 from edge_runtime.deployment.signatures import signer
 from edge_runtime.errors import BundleError, StorageError, StoreError
@@ -124,7 +124,7 @@ class Store:
             fill(incoming)
             contents = verified(incoming)
             if wanted is not None and contents.id != wanted:
-                what = f"is bundle {contents.id[:12]}, not {wanted[:12]}"
+                what = f"is bundle {short(contents.id)}, not {short(wanted)}"
                 raise BundleError(what, where="what has come", fix="send it again")
             signed_by = signer(incoming, self.signers)
             with self.changing(restart):

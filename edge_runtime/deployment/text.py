@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.deployment.place import short
 from edge_runtime.status import duration
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def bundles_text(found: Mapping[str, Any]) -> str:
         size = f"{bundle['size_bytes'] / 1e6:.1f} MB"
         by = f"signed by {bundle['signed_by']}" if bundle["signed_by"] else ""
         mark = marks.get(bundle["id"], "")
-        line = f"{bundle['id'][:12]}  {mark:<8}  {added} UTC  {size:>8}  {bundle['name']}  {by}"
+        line = f"{short(bundle['id'])}  {mark:<8}  {added} UTC  {size:>8}  {bundle['name']}  {by}"
         lines.append(line.rstrip())
     return "\n".join(lines) or "no bundles"
 

@@ -15,6 +15,7 @@ from edge_runtime.config import load_config
 from edge_runtime.deployment.health import MOST_TIMES_P95, Limits, Speed, UnhealthyError, speed_now, watch
 from edge_runtime.deployment.lifeline import GoneError, Lifeline
 from edge_runtime.deployment.opening import open_apart
+from edge_runtime.deployment.place import short
 from edge_runtime.deployment.store import Store
 from edge_runtime.deployment.unit import Unit, UnitState
 from edge_runtime.errors import (
@@ -28,7 +29,6 @@ from edge_runtime.errors import (
 from edge_runtime.trackers.presets import network_levels
 
 ROUNDS = 2  # of 30 frames
-SHOWN = 12  # digits of an id
 ANY = Limits(health_s=0.0, min_rate_hz=0.0, max_p95_ms=math.inf)
 
 Say = Callable[[str], None]
@@ -206,4 +206,4 @@ def _previous(store: Store) -> str:
 
 
 def _named(name: str | None) -> str:
-    return f"bundle {name[:SHOWN]}" if name else "no bundle"
+    return f"bundle {short(name)}" if name else "no bundle"

@@ -118,10 +118,10 @@ def asked_format(config: SourceConfig, rate_hz: float) -> str:
 
 
 def decoded(data: Any, pixel_format: str, size: tuple[int, int]) -> Frame | None:
-    """What OpenCV handed over as a BGR frame; None for one that is cut off or damaged.
+    """What OpenCV handed over as a BGR frame, uint8 (rows, columns, 3); None if it is cut off or damaged.
 
     Args:
-        data: uint8, a frame of three channels or what the camera sent.
+        data: uint8, a frame (rows, columns, 3), or the bytes that the camera sent, in any shape.
         pixel_format: four characters, of what the camera sent.
         size: (width, height) in pixels, of what the camera sent uncompressed.
     """

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edge_runtime.errors import BoxError, CommandError
-from edge_runtime.host import release_memory
 from edge_runtime.sources.base import CapturedFrame
 from edge_runtime.targets.motion import MotionStart
 from edge_runtime.targets.settings import TargetConfig
@@ -170,7 +169,6 @@ class Targets:
     def _start(self, image: Frame, box: Box) -> Tracked:
         tracker = self._spare.pop() if self._spare else self._make_tracker()
         target = Target(self._ids + 1, tracker, self.config, image, check_box(box, image.shape))
-        release_memory()  # the last target's size is not this one's
         self._ids += 1
         self._targets.append(target)
         log.info("target %d: starts at %s", target.track_id, ",".join(f"{v:.0f}" for v in box))

@@ -49,8 +49,8 @@ def deploy(
     Exit code 2: refused, nothing was changed there. 5: no connection. 7: it did not stand the trial, and the
     old bundle is in use again.
     """
+    from edge_runtime.deployment.health import Limits
     from export.deploy.deployment import deploy as run_deployment
-    from export.deploy.device import Trial
     from export.deploy.package import read_package
     from export.deploy.signing import save_signature, signed
 
@@ -60,8 +60,8 @@ def deploy(
             package = signed(package, sign)
             if not dry_run:
                 save_signature(package)
-        trial = Trial(health_s, min_rate_hz, max_p95_ms)
-        run_deployment(_device(host, remote_command, ssh_option), package, trial, dry_run)
+        limits = Limits(health_s, min_rate_hz, max_p95_ms)
+        run_deployment(_device(host, remote_command, ssh_option), package, limits, dry_run)
 
 
 @deploy_app.command()
@@ -76,12 +76,12 @@ def rollback(
     ssh_option: SshOption = None,
 ) -> None:
     """Put a device's previous bundle to use again, watched in the same way."""
+    from edge_runtime.deployment.health import Limits
     from export.deploy.deployment import rollback as run_rollback
-    from export.deploy.device import Trial
 
     with session(GOES_BACK):
-        trial = Trial(health_s, min_rate_hz, max_p95_ms)
-        run_rollback(_device(host, remote_command, ssh_option), trial, dry_run)
+        limits = Limits(health_s, min_rate_hz, max_p95_ms)
+        run_rollback(_device(host, remote_command, ssh_option), limits, dry_run)
 
 
 @deploy_app.command()

@@ -37,6 +37,25 @@ class Answer:
         return self.status > NOT_FOUND or self.status < 0
 
 
+@dataclass(frozen=True)
+class Request:
+    """One command for a device.
+
+    Attributes:
+        arguments: of `cfvgg-edge`.
+        sudo: whether it is to run as root.
+        stdin: chunks for its standard input.
+        hold_stdin: whether that stays open until the command ends, with a beat now and then: a lifeline.
+        on_stderr: is told each line of standard error at once, from another thread.
+    """
+
+    arguments: Sequence[str]
+    sudo: bool = False
+    stdin: Iterable[bytes] = ()
+    hold_stdin: bool = False
+    on_stderr: Callable[[str], None] | None = None
+
+
 class Connection(Protocol):
     """What runs `cfvgg-edge` on a device.
 
@@ -46,24 +65,8 @@ class Connection(Protocol):
 
     host: str
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        *,
-        sudo: bool = False,
-        feed: Iterable[bytes] = (),
-        hold: bool = False,
-        hears: Callable[[str], None] | None = None,
-    ) -> Answer:
-        """Run `cfvgg-edge` with `arguments` and wait for its end.
-
-        Args:
-            arguments: of `cfvgg-edge`.
-            sudo: whether it is to run as root.
-            feed: chunks for its standard input.
-            hold: whether that stays open until the command ends, with a beat now and then: a lifeline.
-            hears: is told each line of standard error at once, from another thread.
-        """
+    def run(self, request: Request) -> Answer:
+        """Run `cfvgg-edge` and wait for its end."""
         ...
 
 
@@ -80,17 +83,9 @@ class SshConnection:
         self.host = host
         self._remote_command, self._options = remote_command, tuple(options)
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        *,
-        sudo: bool = False,
-        feed: Iterable[bytes] = (),
-        hold: bool = False,
-        hears: Callable[[str], None] | None = None,
-    ) -> Answer:
+    def run(self, request: Request) -> Answer:
         """See `Connection`. Raises what `ssh_command` raises."""
-        remote = f"{'sudo -n ' if sudo else ''}{self._remote_command} {shlex.join(arguments)}"
+        remote = f"{'sudo -n ' if request.sudo else ''}{self._remote_command} {shlex.join(request.arguments)}"
         command = ssh_command(self.host, remote, self._options, asks=False)
         pipe = subprocess.PIPE
         with _ended(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)) as process:
@@ -100,12 +95,12 @@ class SshConnection:
             output, said = list[bytes](), list[str]()
             readers = [
                 threading.Thread(target=_collect, args=(process.stdout, output), daemon=True),
-                threading.Thread(target=_listen, args=(process.stderr, said, hears), daemon=True),
+                threading.Thread(target=_listen, args=(process.stderr, said, request.on_stderr), daemon=True),
             ]
             for reader in readers:
                 reader.start()
-            _feed(process.stdin, feed)
-            if hold:
+            _feed(process.stdin, request.stdin)
+            if request.hold_stdin:
                 _beat(process, process.stdin)
             else:
                 _close(process.stdin)
@@ -160,11 +155,11 @@ def _collect(stream: IO[bytes], output: list[bytes]) -> None:
         output.extend(stream)
 
 
-def _listen(stream: IO[bytes], said: list[str], hears: Callable[[str], None] | None) -> None:
+def _listen(stream: IO[bytes], said: list[str], on_line: Callable[[str], None] | None) -> None:
     with stream:
         for text in stream:
             line = text.decode("utf-8", "replace").strip()
             if line and len(said) < MOST_LINES:
                 said.append(line)
-                if hears is not None:
-                    hears(line)
+                if on_line is not None:
+                    on_line(line)

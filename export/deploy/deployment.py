@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from edge_runtime.deployment.health import Limits
+from edge_runtime.deployment.place import short
 from edge_runtime.errors import DeploymentError, DeviceError, ServiceError
-from export.deploy.device import Device, Trial
+from export.deploy.device import Device
 from export.deploy.facts import Facts, screen
 from export.deploy.package import Package
 from export.deploy.preflight import check_device, check_package
@@ -21,13 +23,13 @@ ASK_AGAIN_S = 2.0
 log = logging.getLogger(__name__)
 
 
-def deploy(device: Device, package: Package, trial: Trial, dry_run: bool = False) -> None:
+def deploy(device: Device, package: Package, limits: Limits, dry_run: bool = False) -> None:
     """Check the device, send the bundle unless it is there, try it, and keep it if it does well.
 
     Args:
         device: the device.
         package: the bundle.
-        trial: what "well" means.
+        limits: what "well" means.
         dry_run: only check, and say what would be done.
 
     Raises:
@@ -41,7 +43,7 @@ def deploy(device: Device, package: Package, trial: Trial, dry_run: bool = False
     stored = facts.bundle(package.id)
     # It may be there without a signature that this device asks for.
     sends = stored is None or (facts.signers and stored.signed_by is None)
-    label = f"{package.name} {package.id[:12]}"
+    label = f"{package.name} {short(package.id)}"
     if facts.current == package.id and not facts.trial and not sends:
         if not facts.service.active:
             fix = "on the device: sudo systemctl restart cfvgg-edge, and journalctl -u cfvgg-edge"
@@ -54,7 +56,7 @@ def deploy(device: Device, package: Package, trial: Trial, dry_run: bool = False
         todo = f"send {package.size_mb:.1f} MB, " if sends else ""
         log.info(
             "would %sput %s in the place of %s, and watch it for %g s; nothing was changed",
-            todo, label, facts.named(facts.current), trial.health_s,
+            todo, label, facts.named(facts.current), limits.health_s,
         )  # fmt: skip
         return
     if sends:
@@ -63,11 +65,11 @@ def deploy(device: Device, package: Package, trial: Trial, dry_run: bool = False
     else:
         log.info("%s has %s already", host, label)
     log.info("trying %s in the place of %s", label, facts.named(facts.current))
-    done = _tried(device, package.id, lambda: device.use(package.id, trial))
+    done = _tried(device, package.id, lambda: device.use(package.id, limits))
     log.info("%s runs %s%s", host, label, _figures(done))
 
 
-def rollback(device: Device, trial: Trial, dry_run: bool = False) -> None:
+def rollback(device: Device, limits: Limits, dry_run: bool = False) -> None:
     """Go back to the previous bundle, on the same trial. Raises what `deploy` does."""
     facts = _looked_at(device)
     target = facts.previous
@@ -76,10 +78,10 @@ def rollback(device: Device, trial: Trial, dry_run: bool = False) -> None:
         raise DeviceError("has no previous bundle to go back to", where=device.host, fix=fix)
     change = f"{facts.named(target)} in the place of {facts.named(facts.current)}"
     if dry_run:
-        log.info("would put %s, and watch it for %g s; nothing was changed", change, trial.health_s)
+        log.info("would put %s, and watch it for %g s; nothing was changed", change, limits.health_s)
         return
     log.info("putting %s", change)
-    done = _tried(device, target, lambda: device.rollback(trial))
+    done = _tried(device, target, lambda: device.rollback(limits))
     log.info("%s runs %s%s", device.host, facts.named(target), _figures(done))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from edge_runtime.deployment.health import Limits
 from edge_runtime.errors import DeploymentError, DeviceError, ServiceError, StorageError
-from export.deploy.connection import Answer, Connection
+from export.deploy.connection import Answer, Connection, Request
 from export.deploy.facts import Facts, decoded, parse_facts
 from export.deploy.package import Package
 from export.ssh import NOT_FOUND, end_of
@@ -18,30 +19,6 @@ MOST_KEPT = 1000
 STORAGE_STATUS, TRIAL_STATUS = StorageError.exit_code, DeploymentError.exit_code
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How the service must do with a bundle for it to stay.
-
-    Attributes:
-        health_s: for how long, seconds.
-        min_rate_hz: frames a second, at least; None for 0.8 of what it did before.
-        max_p95_ms: time of the tracker in 95 % of the frames, at most; None for twice of what it took before.
-    """
-
-    health_s: float = 30.0
-    min_rate_hz: float | None = None
-    max_p95_ms: float | None = None
-
-    def options(self) -> list[str]:
-        """For `cfvgg-edge bundle use` and `rollback`."""
-        given = {
-            "--health-s": self.health_s,
-            "--min-rate-hz": self.min_rate_hz,
-            "--max-p95-ms": self.max_p95_ms,
-        }
-        return [part for name, value in given.items() if value is not None for part in (name, f"{value:g}")]
 
 
 class Device:
@@ -64,58 +41,52 @@ class Device:
             examine: whether `cfvgg-edge doctor` looks around as well, which takes seconds.
         """
         quick = ["facts", "--json", "--quick"]
-        facts = parse_facts(self._ask(quick), self.host)
+        facts = parse_facts(self._ask(Request(quick)), self.host)
         if facts.uid:
             self._sudo = True
         elif not examine:
             return facts
         # Whether sudo works shows here, before anything is sent.
-        return parse_facts(self._ask(["facts", "--json"] if examine else quick), self.host)
+        return parse_facts(self._ask(Request(["facts", "--json"] if examine else quick)), self.host)
 
     def add(self, package: Package) -> None:
         """Send a bundle, which is verified there."""
-        answer = self._ask(["add", "-", "--id", package.id, "--json"], feed=package.chunks())
+        answer = self._ask(Request(["add", "-", "--id", package.id, "--json"], stdin=package.chunks()))
         if answer.get("id") != package.id:
             raise DeviceError(f"has taken in {answer.get('id')!r:.80}, not {package.id}", where=self.host)
 
-    def use(self, bundle_id: str, trial: Trial) -> dict[str, Any]:
+    def use(self, bundle_id: str, limits: Limits) -> dict[str, Any]:
         """Put a bundle in use on trial, and wait until it is kept; the connection is its lifeline.
 
         Raises:
             DeploymentError: it did not stand the trial, the old one is in use.
         """
-        return self._try(["use", bundle_id], trial)
+        return self._try(["use", bundle_id], limits)
 
-    def rollback(self, trial: Trial) -> dict[str, Any]:
+    def rollback(self, limits: Limits) -> dict[str, Any]:
         """The previous bundle, as `use`."""
-        return self._try(["rollback"], trial)
+        return self._try(["rollback"], limits)
 
     def prune(self, keep: int) -> list[str]:
         """Remove old bundles. Returns their ids."""
-        return [str(name) for name in self._ask(["prune", "--keep", str(keep), "--json"]).get("removed", ())]
+        answer = self._ask(Request(["prune", "--keep", str(keep), "--json"]))
+        return [str(name) for name in answer.get("removed", ())]
 
     def settle(self) -> None:
         """Have it end what was cut off. Raises `DeviceError` while a command is at work there."""
         self.prune(MOST_KEPT)
 
-    def _try(self, arguments: Sequence[str], trial: Trial) -> dict[str, Any]:
-        return self._ask(
-            [*arguments, *trial.options(), "--lifeline", "--json"],
-            hold=True,
-            hears=lambda line: log.info("  %s", line.removeprefix(PREFIX)),
+    def _try(self, arguments: Sequence[str], limits: Limits) -> dict[str, Any]:
+        request = Request(
+            [*arguments, *trial_options(limits), "--lifeline", "--json"],
+            hold_stdin=True,
+            on_stderr=lambda line: log.info("  %s", line.removeprefix(PREFIX)),
         )
+        return self._ask(request)
 
-    def _ask(
-        self,
-        arguments: Sequence[str],
-        *,
-        feed: Iterable[bytes] = (),
-        hold: bool = False,
-        hears: Callable[[str], None] | None = None,
-    ) -> dict[str, Any]:
-        answer = self._connection.run(
-            ["bundle", *arguments], sudo=self._sudo, feed=feed, hold=hold, hears=hears
-        )
+    def _ask(self, request: Request) -> dict[str, Any]:
+        arguments = ["bundle", *request.arguments]
+        answer = self._connection.run(dataclasses.replace(request, arguments=arguments, sudo=self._sudo))
         if answer.status:
             self._refuse(answer)
         return decoded(answer.output, self.host)
@@ -146,3 +117,13 @@ def _last(said: Sequence[str]) -> str:
     """The line that says why: the last one of `cfvgg-edge`, since ssh or a shell may say more after it."""
     ours = [line for line in said if line.startswith(PREFIX)]
     return (ours or list(said) or [""])[-1]
+
+
+def trial_options(limits: Limits) -> list[str]:
+    """For `cfvgg-edge bundle use` and `rollback`."""
+    given = {
+        "--health-s": limits.health_s,
+        "--min-rate-hz": limits.min_rate_hz,
+        "--max-p95-ms": limits.max_p95_ms,
+    }
+    return [part for name, value in given.items() if value is not None for part in (name, f"{value:g}")]

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from edge_runtime.deployment.facts import SCHEMA
+from edge_runtime.deployment.place import short
 from edge_runtime.errors import DeviceError
 from edge_runtime.status import duration
 from edge_runtime.structure import structure
-
-SCHEMA = "cfvgg-facts/1"
-SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,6 @@ def parse_facts(output: dict[str, Any], host: str) -> Facts:
             fix="have the same version of cfvgg here and there",
         )
     return structure(Facts, _known(Facts, output), f"{host}: facts", DeviceError)
-
-
-def short(bundle_id: str) -> str:
-    """As much of an id as a person needs."""
-    return bundle_id[:SHOWN_DIGITS]
 
 
 def screen(host: str, facts: Facts) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from edge_runtime.manifest import FORMAT
-from export.deploy.connection import Answer
+from export.deploy.connection import Answer, Request
 
 OLD, OLDER = "a" * 64, "b" * 64
 CHANGING = ("add", "use", "rollback", "prune")
@@ -73,34 +73,26 @@ class FakeDevice:
         """Names of those that change something."""
         return [name for name in self.commands if name in CHANGING]
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        *,
-        sudo: bool = False,
-        feed: Iterable[bytes] = (),
-        hold: bool = False,
-        hears: Callable[[str], None] | None = None,
-    ) -> Answer:
-        assert arguments[0] == "bundle"
-        name, *options = arguments[1:]
-        self.asked.append(([name, *options], sudo))
-        if hold:
+    def run(self, request: Request) -> Answer:
+        assert request.arguments[0] == "bundle"
+        name, *options = request.arguments[1:]
+        self.asked.append(([name, *options], request.sudo))
+        if request.hold_stdin:
             self.held.append(name)
         if self.replies.get(name):
             reply = self.replies[name].pop(0)
             return reply if isinstance(reply, Answer) else reply()
-        if hears is not None:
+        if request.on_stderr is not None:
             for line in self.progress:
-                hears(line)
-        return Answer(0, json.dumps(self._answer(name, options, feed)).encode())
+                request.on_stderr(line)
+        return Answer(0, json.dumps(self._answer(name, options, request.stdin)).encode())
 
-    def _answer(self, name: str, options: list[str], feed: Iterable[bytes]) -> dict[str, Any]:
+    def _answer(self, name: str, options: list[str], stdin: Iterable[bytes]) -> dict[str, Any]:
         if name == "facts":
             doctor = [] if "--quick" in options else self.facts["doctor"]
             return self.facts | {"doctor": doctor}
         if name == "add":
-            return self._add(options, b"".join(feed))
+            return self._add(options, b"".join(stdin))
         if name == "prune":
             return {"removed": [OLDER]}
         before = self.facts["current"]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from export.deploy.device import Trial
+from edge_runtime.deployment.health import Limits
 from tests.deploy.bundles import Bundles
 from tests.deploy.loopback import Loopback, command_line, kill_at_once, send, ssh_clients
 from tests.deploy.mishaps import (
@@ -29,7 +29,7 @@ from tests.deploy.mishaps import (
 )
 from tests.preview.helpers import PATIENCE_S, wait_for
 
-SHORT = Trial(health_s=3, min_rate_hz=0.1, max_p95_ms=60_000)
+SHORT = Limits(health_s=3, min_rate_hz=0.1, max_p95_ms=60_000)
 
 
 Fault = Callable[[Loopback, Bundles], Happened]
@@ -151,7 +151,7 @@ def service_dies_with_it(device: Loopback, bundles: Bundles) -> Happened:
 
 def too_slow(device: Loopback, bundles: Bundles) -> Happened:
     """A bundle that takes many times longer than the old one, held against what the old one did."""
-    return deployed(device, bundles.slow, Trial(health_s=5))
+    return deployed(device, bundles.slow, Limits(health_s=5))
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,27 @@ environment that sshd sets.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from edge_runtime.control import ask
 from edge_runtime.deployment.archive import copy
+from edge_runtime.deployment.health import Limits
 from edge_runtime.deployment.store import Store
 from edge_runtime.errors import ServiceError
 from edge_runtime.manifest import MANIFEST_FILE, Manifest
 from edge_runtime.sources import FakeSource
-from export.deploy.connection import Answer, SshConnection
+from export.deploy.connection import Answer, Request, SshConnection
 from export.deploy.deployment import deploy
-from export.deploy.device import Device, Trial
+from export.deploy.device import Device
 from export.deploy.facts import Facts
 from export.deploy.package import read_package
 from tests.edge.device import BEHAVIOUR
@@ -36,7 +38,7 @@ from tests.preview.sshd import Sshd
 
 BOX = list(FakeSource().box(0))
 # Of a machine that may be busy with other tests, nothing is asked but frames.
-EASY = Trial(health_s=2, min_rate_hz=0.1, max_p95_ms=60_000)
+EASY = Limits(health_s=2, min_rate_hz=0.1, max_p95_ms=60_000)
 SETTINGS = f"""
 [source]
 uri = "fake:live=true&rate_hz=10"
@@ -97,9 +99,9 @@ class Loopback:
     def device(self) -> Device:
         return Device(self.connection())
 
-    def deploy(self, bundle: Path, trial: Trial = EASY, connection: SshConnection | None = None) -> None:
+    def deploy(self, bundle: Path, limits: Limits = EASY, connection: SshConnection | None = None) -> None:
         """As `cfvgg-export deploy` does, in this process, without a look around by `doctor`."""
-        deploy(_Unexamined(connection or self.connection()), read_package(bundle), trial)
+        deploy(_Unexamined(connection or self.connection()), read_package(bundle), limits)
 
     def arguments(self, *arguments: str) -> list[str]:
         """Of a whole `cfvgg-export` process that reaches this device."""
@@ -186,27 +188,20 @@ class Watched(SshConnection):
         self._store, self._at, self._then = device.store, at, then
         self.happened = False
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        *,
-        sudo: bool = False,
-        feed: Iterable[bytes] = (),
-        hold: bool = False,
-        hears: Callable[[str], None] | None = None,
-    ) -> Answer:
-        if self._at == arguments[1] == "use":
+    def run(self, request: Request) -> Answer:
+        name, stdin = request.arguments[1], request.stdin
+        if self._at == name == "use":
             self._now()
-        if self._at == arguments[1] == "add":
-            feed = self._interrupted(list(feed))
+        if self._at == name == "add":
+            stdin = self._interrupted(list(stdin))
 
         def listening(line: str) -> None:
             if line.removeprefix("cfvgg-edge: ").startswith(self._at):
                 self._now()
-            if hears is not None:
-                hears(line)
+            if request.on_stderr is not None:
+                request.on_stderr(line)
 
-        return super().run(arguments, sudo=sudo, feed=feed, hold=hold, hears=listening)
+        return super().run(dataclasses.replace(request, stdin=stdin, on_stderr=listening))
 
     def _interrupted(self, chunks: list[bytes]) -> Iterator[bytes]:
         half = len(chunks) // 2

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_runtime.deployment.health import Limits
 from edge_runtime.errors import CfvggError
-from export.deploy.device import Trial
+from export.deploy.device import trial_options
 from tests.deploy.loopback import EASY, Loopback, Watched, descendants, kill_at_once, send, ssh_clients
 from tests.edge.service import ROOT
 from tests.preview.helpers import wait_for
 
-LONG = Trial(health_s=600, min_rate_hz=0.1, max_p95_ms=60_000)  # nobody waits for its end
+LONG = Limits(health_s=600, min_rate_hz=0.1, max_p95_ms=60_000)  # nobody waits for its end
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Happened:
     at_s: float = field(default_factory=time.monotonic)
 
 
-def deployed(device: Loopback, bundle: Path, trial: Trial = EASY) -> Happened:
+def deployed(device: Loopback, bundle: Path, limits: Limits = EASY) -> Happened:
     """A deployment without a fault but the bundle's; that happens when the device notices."""
     happened = Happened()
 
@@ -42,11 +43,11 @@ def deployed(device: Loopback, bundle: Path, trial: Trial = EASY) -> Happened:
         happened.at_s = time.monotonic()
 
     connection = Watched(device, "going back", noticed)
-    return _result(lambda: device.deploy(bundle, trial, connection), happened)
+    return _result(lambda: device.deploy(bundle, limits, connection), happened)
 
 
 def interrupted(
-    device: Loopback, bundle: Path, at: str, then: Callable[[], None], trial: Trial = EASY
+    device: Loopback, bundle: Path, at: str, then: Callable[[], None], limits: Limits = EASY
 ) -> Happened:
     """A deployment in which something is done at a certain point."""
     happened = Happened()
@@ -56,7 +57,7 @@ def interrupted(
         then()
 
     connection = Watched(device, at, now)
-    _result(lambda: device.deploy(bundle, trial, connection), happened)
+    _result(lambda: device.deploy(bundle, limits, connection), happened)
     assert connection.happened, f"the deployment never came to {at!r}: {happened.said}"
     return happened
 
@@ -73,7 +74,7 @@ def _result(attempt: Callable[[], None], happened: Happened) -> Happened:
 
 def killed(device: Loopback, bundle: Path, at: str, kill: Callable[[list[int]], None]) -> Happened:
     """`cfvgg-export deploy` in a process of its own, ended when the device says a certain word."""
-    arguments = device.arguments("deploy", str(bundle), *LONG.options())
+    arguments = device.arguments("deploy", str(bundle), *trial_options(LONG))
     pipe = subprocess.PIPE
     with subprocess.Popen(arguments, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as command:
         assert command.stdout is not None

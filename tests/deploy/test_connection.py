@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from export.deploy import connection as connection_module
-from export.deploy.connection import Answer, SshConnection
+from export.deploy.connection import Answer, Request, SshConnection
 from tests.preview.helpers import wait_for
 
 # What the real one would have the shell at the far end run is its last argument.
@@ -36,32 +36,36 @@ def far(script: str) -> SshConnection:
 
 def test_arguments_arrive_as_they_are() -> None:
     plain = SshConnection("pi", "printf '%s|'")
-    assert plain.run(["bundle", "a b", "$HOME;'"]) == Answer(0, b"bundle|a b|$HOME;'|")
-    assert plain.run(["use"], sudo=True).output == b"as root:\nuse|"
+    assert plain.run(Request(["bundle", "a b", "$HOME;'"])) == Answer(0, b"bundle|a b|$HOME;'|")
+    assert plain.run(Request(["use"], sudo=True)).output == b"as root:\nuse|"
 
 
 def test_what_is_fed_arrives_whole_and_ends() -> None:
     chunks = [os.urandom(1 << 16) for _ in range(20)]
-    assert far("cat").run([], feed=chunks).output == b"".join(chunks)
-    assert far("wc -c").run([]).output.strip() == b"0"
+    assert far("cat").run(Request([], stdin=chunks)).output == b"".join(chunks)
+    assert far("wc -c").run(Request([])).output.strip() == b"0"
 
 
 def test_a_command_that_reads_no_further_says_why() -> None:
-    answer = far("echo full >&2; exit 4").run([], feed=[bytes(1 << 20)] * 4)
+    answer = far("echo full >&2; exit 4").run(Request([], stdin=[bytes(1 << 20)] * 4))
     assert answer == Answer(4, b"", ("full",))
     assert not answer.lost
 
 
 def test_a_held_input_stays_open_and_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "BEAT_S", 0.01)
-    assert far("head -n 5 | tr '\\n' .").run([], hold=True).output == b"....."
+    assert far("head -n 5 | tr '\\n' .").run(Request([], hold_stdin=True)).output == b"....."
 
 
 def test_lines_are_heard_as_they_come() -> None:
     heard: list[tuple[str, float]] = []
     start_s = time.monotonic()
     answer = far("echo ' one ' >&2; echo >&2; head -n 1; echo two >&2").run(
-        [], feed=waits_for(heard), hears=lambda line: heard.append((line, time.monotonic() - start_s))
+        Request(
+            [],
+            stdin=waits_for(heard),
+            on_stderr=lambda line: heard.append((line, time.monotonic() - start_s)),
+        )
     )
     assert [line for line, _ in heard] == ["one", "two"]
     assert answer == Answer(0, b"go\n", ("one", "two"))
@@ -74,7 +78,7 @@ def waits_for(heard: list[tuple[str, float]]) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("end", ["kill -9 $$", "exit 255", "exit 137"])
 def test_what_was_cut_off_is_lost(end: str) -> None:
-    assert far(end).run([]).lost
+    assert far(end).run(Request([])).lost
 
 
 def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
@@ -85,6 +89,6 @@ def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
 
     (tmp_path / "pid").touch()
     with pytest.raises(KeyboardInterrupt):
-        far(f"echo $$ > {tmp_path}/pid; exec sleep 1000").run([], feed=interrupted())
+        far(f"echo $$ > {tmp_path}/pid; exec sleep 1000").run(Request([], stdin=interrupted()))
     pid = int((tmp_path / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.deployment.health import Limits
 from edge_runtime.errors import CfvggError, DeploymentError, DeviceError, ServiceError, StorageError
 from export.deploy import deployment
 from export.deploy.connection import Answer
 from export.deploy.deployment import deploy, rollback
-from export.deploy.device import Device, Trial
+from export.deploy.device import Device
 from export.deploy.facts import screen
 from export.deploy.package import Package, read_package
 from tests.deploy.fake_device import LOST, OLD, OLDER, FakeDevice, refused, stored
 
-TRIAL = Trial(health_s=30)
+TRIAL = Limits(health_s=30)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def test_programs_can_tell_failures_apart() -> None:
 
 
 def test_the_whole_way(fake: FakeDevice, package: Package, caplog: pytest.LogCaptureFixture) -> None:
-    deploy(Device(fake), package, Trial(45, 20, 30.5))
+    deploy(Device(fake), package, Limits(45, 20, 30.5))
     limits = ["--health-s", "45", "--min-rate-hz", "20", "--max-p95-ms", "30.5", "--lifeline", "--json"]
     assert [arguments for arguments, _ in fake.asked] == [
         ["facts", "--json", "--quick"],

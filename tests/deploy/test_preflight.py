@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.deployment.health import Limits
 from edge_runtime.errors import CfvggError, DeviceError, ServiceError
 from export.deploy.connection import Answer
 from export.deploy.deployment import deploy
-from export.deploy.device import Device, Trial
+from export.deploy.device import Device
 from export.deploy.package import Package, read_package
 from tests.deploy.fake_device import FakeDevice, refused
 from tests.edge.bundles import summed
 
-TRIAL = Trial(health_s=30)
+TRIAL = Limits(health_s=30)
 
 
 @pytest.mark.parametrize("machine", ["armv7l", "armv6l", "i686"])
