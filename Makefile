@@ -11,7 +11,7 @@ STUBS = $(BIN)/python -m nanobind.stubgen --quiet --exclude-docstrings -m edge_r
 # Reference data, which is not part of the project.
 DATA ?= ../shared/data
 
-.PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64-check sanitize system-x86
+.PHONY: demo test lint stubs pins-check wheels pi deb install-check arm64 sanitize system-x86
 .PHONY: system-arm64 deploy-faults picamera2-check fleet-check fuzz vot-check parity ablation clean
 
 demo: $(READY) ## bundle, tracks, annotated videos and contact sheets in demo/
@@ -44,8 +44,8 @@ deb: wheels ## Debian packages: dist/*.deb, Bookworm and Trixie
 install-check: wheels ## both, installed, updated, rolled back, removed under a real systemd, and as arm64; needs root
 	bash .ci/install-check bookworm trixie
 
-arm64-check: wheels ## the arm64 wheels under emulation: the core's tests, trackers on three processors
-	bash .ci/arm64-check 3.11 3.13
+arm64: wheels ## the arm64 wheels under emulation: the core's tests, trackers on three processors
+	bash .ci/arm64 3.11 3.13
 
 sanitize: $(READY) ## the core's tests under the address and undefined-behaviour sanitizers
 	bash .ci/sanitize

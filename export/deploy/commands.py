@@ -1,4 +1,4 @@
-"""`cfvgg-export deploy`, `rollback`, `deployed`, `prune` and `sign`."""
+"""`cfvgg-export deploy`, `rollback`, `list`, `prune` and `sign`."""
 
 # Imports are inside the commands, so that other commands start without them.
 # ruff: noqa: PLC0415
@@ -84,8 +84,8 @@ def rollback(
         run_rollback(_device(host, remote_command, ssh_option), limits, dry_run)
 
 
-@deploy_app.command()
-def deployed(
+@deploy_app.command("list")
+def list_bundles(
     host: HostArgument,
     *,
     remote_command: RemoteCommandOption = "cfvgg-edge",

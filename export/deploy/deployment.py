@@ -115,7 +115,7 @@ def _tried(device: Device, bundle_id: str, attempt: Callable[[], dict[str, Any]]
         log.warning("%s; asking the device what it did", lost)
         facts = _aftermath(device)
         if facts is None:
-            look = f"cfvgg-export deployed {device.host}"
+            look = f"cfvgg-export list {device.host}"
             raise ServiceError(
                 f"the connection was lost during the trial ({lost.what}), and the device is not back since",
                 where=device.host,

@@ -1,6 +1,6 @@
-"""What the core computes from seeded random pictures, to compare processors with each other.
+"""What the core and a bundle's networks compute from seeded random pictures, to compare processors with each other.
 
-    python -m tests.core.values OUT.npz            # writes them
+    python -m tests.core.values OUT.npz            # writes them; $CFVGG_TEST_BUNDLE is the bundle
     python -m tests.core.values A.npz B.npz        # compares: equal bytes, nearly equal floats
 
 Tests against OpenCV say less on arm64, where it has other arithmetic. This does not need it.
@@ -8,13 +8,16 @@ Tests against OpenCV say less on arm64, where it has other arithmetic. This does
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge_runtime.bundle import Bundle
 from edge_runtime.core import kernels
+from edge_runtime.features import NetworkFeatures
 from edge_runtime.trackers import patches, sampling
 from edge_runtime.trackers.colour import grey
 from edge_runtime.trackers.hog import hog
@@ -56,6 +59,19 @@ def compute() -> dict[str, np.ndarray]:
     return found
 
 
+def network_maps(bundle: Bundle) -> dict[str, np.ndarray]:
+    """Maps by model and level, of one picture."""
+    blocks = np.random.default_rng(1).integers(0, 256, (1, 15, 20, 3), dtype=np.uint8)
+    patches = blocks.repeat(8, axis=1).repeat(8, axis=2)
+    levels = tuple(level.name for level in bundle.manifest.levels)
+    found: dict[str, np.ndarray] = {}
+    for dtype in ("float32", "int8"):
+        features = NetworkFeatures(bundle, dtype)
+        for level, maps in zip(levels, features.extract(patches, levels), strict=True):
+            found[f"{dtype} {level}"] = maps
+    return found
+
+
 def differences(a: Path, b: Path) -> list[str]:
     """Names, and by how much, of arrays that are not equal enough."""
     one, other = np.load(a), np.load(b)
@@ -72,7 +88,8 @@ def differences(a: Path, b: Path) -> list[str]:
 def main() -> int:
     paths = [Path(argument) for argument in sys.argv[1:]]
     if len(paths) == 1:
-        np.savez(paths[0], **compute())
+        networks = network_maps(Bundle.open(Path(os.environ["CFVGG_TEST_BUNDLE"])))
+        np.savez(paths[0], **compute(), **networks)
         return 0
     bad = differences(*paths)
     print("\n".join(bad) or f"{len(np.load(paths[0]).files)} arrays are the same")

@@ -35,7 +35,7 @@ def test_deploy_look_go_back_and_tidy_up(empty: Loopback, bundles: Bundles) -> N
     assert "health" in said
     assert lines[-1].startswith(f"{empty.sshd.host} runs new ")
     assert empty.runs("new")
-    listing = empty.command("deployed")
+    listing = empty.command("list")
     assert listing.stderr == ""
     roles = {line.split()[0]: line.split()[2] for line in listing.stdout.splitlines()[2:]}
     assert roles == {"current": "new,", "previous": "old,"}
@@ -81,7 +81,7 @@ def test_only_what_a_trusted_key_has_signed_is_taken(
     done = device.command("deploy", str(bundle), *LIMITS, "--sign", str(key))
     assert done.returncode == 0, done.stderr
     assert device.runs("signed")
-    assert "signed by owner@desk" in device.command("deployed").stdout
+    assert "signed by owner@desk" in device.command("list").stdout
 
 
 def test_a_signature_of_other_files_is_refused(device: Loopback, bundles: Bundles, tmp_path: Path) -> None:
