@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-M_ARENA_MAX = -8  # malloc.h
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
+FRAME_BYTES = 1 << 18  # what is as large may be a frame
 TIME_ERROR = 5  # adjtimex(2): the kernel clock is not synchronised
 TIMEX_BYTES = 256  # struct timex takes 208 on 64-bit Linux
 
@@ -87,22 +88,24 @@ def host_name() -> str:
     return socket.gethostname() or "unnamed"
 
 
-def share_memory_between_threads() -> None:
-    """Let all threads allocate from one arena (mallopt(3)); to be called before they start.
+def keep_memory_small() -> None:
+    """Tell the allocator to keep little of what was freed (mallopt(3)); to be called before threads start.
 
-    The allocator would give each thread its own, up to eight a core, and each keeps what it once needed: the
-    threads of a camera that is opened again and of viewers who come and go made a service grow for hours.
-    Nothing happens where the C library has no such call.
+    It would give each thread an arena, up to eight a core, and each keeps what it once needed: the threads of a
+    camera that is opened again and of viewers who come and go made a service grow for hours. They share one.
+    And it would soon take frames from the heap, where they leave holes that smaller things then split. They come
+    from the system and go back to it. Nothing happens where the C library has no such call.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, FRAME_BYTES)
 
 
 def release_memory() -> None:
     """Give memory that is free inside this process back to the system (malloc_trim(3)); 2 to 4 ms.
 
-    The allocator keeps it otherwise: frames, pictures, and networks and filters of ever new sizes leave holes
+    The allocator keeps it otherwise: pictures, and networks and filters of ever new sizes leave holes
     (docs/measurements.md). Nothing happens where the C library has no such call.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

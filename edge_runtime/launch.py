@@ -14,7 +14,7 @@ from edge_runtime.adaptation.tracker import tracker_for
 from edge_runtime.config import Config
 from edge_runtime.errors import SourceError
 from edge_runtime.features import NetworkFeatures
-from edge_runtime.host import share_memory_between_threads
+from edge_runtime.host import keep_memory_small
 from edge_runtime.outputs import Outputs
 from edge_runtime.runner import ModelIdentity, Progress, Run, StopSignals
 from edge_runtime.service import Service
@@ -31,7 +31,7 @@ def launch(config: Config, *, reproducible: bool = False) -> int:
     Raises:
         CfvggError: of any kind; what has been written so far is kept.
     """
-    share_memory_between_threads()
+    keep_memory_small()
     with StopSignals() as stop:
         try:
             _launch(config, stop, reproducible)

@@ -73,9 +73,9 @@ def test_memory_calls_that_a_library_lacks_are_left_out(monkeypatch: pytest.Monk
     whole = SimpleNamespace(malloc_trim=lambda pad: calls.append((pad,)), mallopt=lambda *a: calls.append(a))
     for library in (whole, SimpleNamespace()):
         monkeypatch.setattr(ctypes, "CDLL", lambda name, library=library: library)
-        host.share_memory_between_threads()
+        host.keep_memory_small()
         host.release_memory()
-    assert calls == [(-8, 1), (0,)]
+    assert calls == [(-8, 1), (-3, 1 << 18), (0,)]
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")

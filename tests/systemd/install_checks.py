@@ -211,7 +211,7 @@ def check_broken_pipe() -> None:
     """The connection goes when the new release is being switched to: it ends as it would have."""
     unpack("second")
     as_pi("(sudo cfvgg-edge/install 2>&1; true) | sed '/starting/q'")
-    wait_for("the end of it", lambda: call("sh", "-c", "pgrep -f cfvgg-edge/install || :") == "")
+    wait_for("the end of it", lambda: call("sh", "-c", "pgrep -f [c]fvgg-edge/install || :") == "")
     assert running() == "0.1.1"
     say("ok: nobody listened to the rest, and it came to its end")
 
