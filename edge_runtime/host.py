@@ -91,10 +91,10 @@ def host_name() -> str:
 def keep_memory_small() -> None:
     """Tell the allocator to keep little of what was freed (mallopt(3)); to be called before threads start.
 
-    It would give each thread an arena, up to eight a core, and each keeps what it once needed: the threads of a
-    camera that is opened again and of viewers who come and go made a service grow for hours. They share one.
-    And it would soon take frames from the heap, where they leave holes that smaller things then split. They come
-    from the system and go back to it. Nothing happens where the C library has no such call.
+    It would give each thread an arena, up to eight a core, and each keeps what it once needed: the threads
+    of a camera that is opened again and of viewers who come and go made a service grow for hours. They share
+    one. And it would soon take frames from the heap, where they leave holes that smaller things then split.
+    They come from the system and go back to it. Nothing happens where the C library has no such call.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

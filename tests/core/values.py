@@ -1,4 +1,4 @@
-"""What the core and a bundle's networks compute from seeded random pictures, to compare processors with each other.
+"""What the core and a bundle's networks compute from seeded random pictures, to compare processors.
 
     python -m tests.core.values OUT.npz            # writes them; $CFVGG_TEST_BUNDLE is the bundle
     python -m tests.core.values A.npz B.npz        # compares: equal bytes, nearly equal floats

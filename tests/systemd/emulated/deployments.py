@@ -130,7 +130,7 @@ class DeployChecks:
         with self._report.step("rollback"):
             said = self._export("rollback", expect=0)
             self._used(self._bundles.first, self._bundles.second)
-            excerpt("cfvgg-export rollback; deployed", said + self._export("deployed", expect=0))
+            excerpt("cfvgg-export rollback; list", said + self._export("list", expect=0))
 
     def _used(self, current: Path, previous: Path) -> None:
         """The store's links, the service that runs, and no trial under way."""
