@@ -62,7 +62,8 @@ def check_deb(device: Device, report: Report, package: Path) -> None:
             timeout_s=3000,
         )
         assert device.machine.run("command -v cfvgg-edge") == "/usr/bin/cfvgg-edge\n", said
-        assert device.machine.run("dpkg -V cfvgg-edge") == "", said
+        changed = device.machine.run("dpkg -V cfvgg-edge")
+        assert changed == "", changed
         assert device.unit("UnitFileState") == "enabled", said
         excerpt("apt-get install ./....deb", said)
 
