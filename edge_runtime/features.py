@@ -161,9 +161,11 @@ def configured_features(config: Config) -> NetworkFeatures | None:
 
 
 def chosen_dtype(config: Config, bundle: Bundle) -> str:
-    """`config.model.dtype`; "auto" is what `cfvgg-edge bench` found to be faster here, else int8."""
+    """`config.model.dtype`; "auto": what `cfvgg-edge bench` found faster here, else int8, else float32."""
     from edge_runtime.bench import remembered  # noqa: PLC0415 (it makes features itself)
 
     if config.model.dtype != "auto":
         return config.model.dtype
-    return remembered(bundle, config.tracker.preset) or "int8"
+    models = bundle.manifest.models
+    only_float = "float32" in models and "int8" not in models
+    return remembered(bundle, config.tracker.preset) or ("float32" if only_float else "int8")

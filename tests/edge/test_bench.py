@@ -14,6 +14,7 @@ from edge_runtime.bench import Speed, measure, processor, remember, remembered
 from edge_runtime.bundle import Bundle
 from edge_runtime.config import load_config
 from edge_runtime.errors import SourceError, StorageError
+from edge_runtime.features import chosen_dtype
 from edge_runtime.launch import launch
 from edge_runtime.state_folder import state_folder
 from tests.edge.helpers import TemplateTracker, fake_images, pictures
@@ -56,6 +57,24 @@ def test_every_model_gets_the_same_frames_in_turns() -> None:
     for speed in speeds.values():
         assert speed.frames == 60
         assert 0 < speed.p50_ms <= speed.p95_ms
+
+
+@pytest.mark.parametrize(
+    ("setting", "models", "chosen"),
+    [
+        ("auto", ["float32", "int8"], "int8"),
+        ("auto", ["float32"], "float32"),
+        ("auto", ["int8"], "int8"),
+        ("int8", ["float32"], "int8"),  # an error that says so comes of it
+        ("float32", ["float32", "int8"], "float32"),
+    ],
+)
+def test_without_a_measurement_a_model_is_taken_that_is_there(
+    setting: str, models: list[str], chosen: str
+) -> None:
+    there = SimpleNamespace(manifest=SimpleNamespace(models={m: SimpleNamespace(sha256="0") for m in models}))
+    config = load_config(None, {"model.dtype": setting})
+    assert chosen_dtype(config, cast(Bundle, there)) == chosen
 
 
 def test_the_faster_model_is_remembered_for_this_bundle_and_preset_only() -> None:
