@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import socket
 import time
 from dataclasses import dataclass
@@ -102,12 +103,21 @@ def keep_memory_small() -> None:
         mallopt(M_MMAP_THRESHOLD, FRAME_BYTES)
 
 
-def release_memory() -> None:
-    """Give memory that is free inside this process back to the system (malloc_trim(3)); 2 to 4 ms.
+def settle_memory() -> None:
+    """Leave what is there now, the program itself, out of every later search for cycles: it stays anyway."""
+    gc.collect()
+    gc.freeze()
 
-    The allocator keeps it otherwise: pictures, and networks and filters of ever new sizes leave holes
-    (docs/measurements.md). Nothing happens where the C library has no such call.
+
+def release_memory() -> None:
+    """Free what only cycles hold, and give free memory back to the system (malloc_trim(3)); 2 to 4 ms.
+
+    Python looks for old cycles when a quarter as many objects as there are have become old: in a service that
+    is hours, in which exceptions of cameras and viewers hold frames. And the allocator keeps what was freed:
+    pictures, and networks and filters of ever new sizes leave holes (docs/measurements.md). Where the C
+    library has no such call, that part is left out.
     """
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -15,7 +15,7 @@ from edge_runtime.config import Config
 from edge_runtime.control import Commands, ControlServer
 from edge_runtime.deployment.place import check_trial
 from edge_runtime.files import storage_errors
-from edge_runtime.host import Host, host_name, release_memory
+from edge_runtime.host import Host, host_name, release_memory, settle_memory
 from edge_runtime.metrics import Metrics, MetricsServer
 from edge_runtime.notify import Notifier
 from edge_runtime.outputs import Outputs
@@ -89,6 +89,7 @@ class Service:
         """
         if not self._frames:
             self._notifier.ready(f"{self._source.uri}: frames arrive")
+            settle_memory()
         self._notifier.frame()
         self._frames += 1
         self._times_s.append(time.monotonic())

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,6 +78,27 @@ def test_memory_calls_that_a_library_lacks_are_left_out(monkeypatch: pytest.Monk
         host.keep_memory_small()
         host.release_memory()
     assert calls == [(-8, 1), (-3, 1 << 18), (0,)]
+
+
+def test_what_only_a_cycle_holds_is_freed_and_what_was_there_is_not_looked_at() -> None:
+    class Holder:
+        itself: object
+
+    gc.disable()
+    try:
+        host.settle_memory()
+        frozen = gc.get_freeze_count()
+        later = Holder()
+        later.itself, gone = later, weakref.ref(later)
+        del later
+        assert gone() is not None
+        host.release_memory()
+        assert gone() is None
+        assert gc.get_freeze_count() <= frozen
+        assert frozen > 1000
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
