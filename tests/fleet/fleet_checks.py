@@ -79,7 +79,9 @@ class Checks:
         """The first host tries it and goes back, the others never see it."""
         first, *others = self.fleet.hosts
         before = {host: self.fleet.state(host) for host in others}
-        play = self.fleet.play("deploy", *TRIAL, "-e", "cfvgg_bundle=slow", expect=2)
+        # No tracker is as fast: whatever else this machine does, the trial fails.
+        limit = ("-e", "cfvgg_max_p95_ms=1")
+        play = self.fleet.play("deploy", *TRIAL, *limit, "-e", "cfvgg_bundle=slow", expect=2)
         assert play.hosts[first].failed == 1, play.hosts
         assert set(play.hosts) == {first}, play.hosts
         assert "too slow" in play.said
