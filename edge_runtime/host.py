@@ -113,7 +113,7 @@ def release_memory() -> None:
     """Free what only cycles hold, and give free memory back to the system (malloc_trim(3)); 2 to 4 ms.
 
     Python looks for old cycles when a quarter as many objects as there are have become old: in a service that
-    is hours, in which exceptions of cameras and viewers hold frames. And the allocator keeps what was freed:
+    is hours, in which a frame that an exception came by may stay. And the allocator keeps what was freed:
     pictures, and networks and filters of ever new sizes leave holes (docs/measurements.md). Where the C
     library has no such call, that part is left out.
     """

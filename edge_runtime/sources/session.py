@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from edge_runtime.sources.camera import Camera, Capture
@@ -57,6 +58,8 @@ class Session:
                 self.camera.close()
         except Exception as caught:
             error = caught
+            # Its traceback, which is in a cycle, holds the variables of where it came through, frames too.
+            traceback.clear_frames(caught.__traceback__)
         with self._changed:
             self.error, self.ended, self.finished = error, ended, True
             self._changed.notify_all()

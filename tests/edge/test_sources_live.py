@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,6 +50,28 @@ def test_a_camera_that_fails_is_opened_again() -> None:
         assert (source.restarts, source.condition) == (2, "running")
     assert gap_s < 1  # reopen_wait_s is 0.02
     assert all(camera.closed for camera in make.cameras)
+
+
+def test_the_error_of_a_camera_holds_no_frame() -> None:
+    """It is kept, with the places that it came through, and their variables would be kept with it."""
+    frames: list[weakref.ref[Any]] = []
+
+    def script(camera: ScriptedCamera) -> Iterator[Capture]:
+        for _ in range(5):
+            image = picture()
+            frames.append(weakref.ref(image))
+            yield Capture(image)
+            del image
+        raise SourceError("was disconnected", where="test camera")
+
+    make = Scripted([script, good])
+    gc.disable()
+    try:
+        with live(make) as source:
+            longest_gap_s(source, lambda: len(make.cameras) == 2)
+            assert [frame() is None for frame in frames[1:]] == [True] * 4  # the script holds the first
+    finally:
+        gc.enable()
 
 
 def test_a_camera_that_falls_silent_is_closed_and_opened_again() -> None:
