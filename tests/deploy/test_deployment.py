@@ -228,7 +228,7 @@ def test_a_device_that_stays_away_is_said_to_go_back(
     assert str(caught.value) == (
         "pi: the connection was lost during the trial (Connection to pi closed by remote host.), and the "
         "device is not back since; it goes back to the old bundle by itself; look with "
-        "cfvgg-export deployed pi"
+        "cfvgg-export list pi"
     )
 
 

@@ -328,7 +328,7 @@ def test_what_the_worker_may_use(bundle: Bundle, clip: list[tuple[Frame, Box]]) 
     (adapted,) = results
     assert isinstance(adapted, Adapted)
     assert json.loads(adapted.outcome.reason) == {
-        "nice": os.nice(0) + 7,
+        "nice": 7,
         "cores": [0],
         "policy": os.SCHED_OTHER,
         "killed first": "1000",
