@@ -44,7 +44,7 @@ deb: wheels ## Debian packages: dist/*.deb, Bookworm and Trixie
 install-check: wheels ## both, installed, updated, rolled back, removed under a real systemd, and as arm64; needs root
 	bash .ci/install-check bookworm trixie
 
-arm64: wheels ## the arm64 wheels under emulation: the core's tests, trackers on three processors
+arm64: wheels ## the arm64 wheels under emulation: core, networks, trackers on three processors, against this machine
 	bash .ci/arm64 3.11 3.13
 
 sanitize: $(READY) ## the core's tests under the address and undefined-behaviour sanitizers

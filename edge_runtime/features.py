@@ -166,6 +166,5 @@ def chosen_dtype(config: Config, bundle: Bundle) -> str:
 
     if config.model.dtype != "auto":
         return config.model.dtype
-    models = bundle.manifest.models
-    only_float = "float32" in models and "int8" not in models
-    return remembered(bundle, config.tracker.preset) or ("float32" if only_float else "int8")
+    usual = "float32" if set(bundle.manifest.models) == {"float32"} else "int8"
+    return remembered(bundle, config.tracker.preset) or usual

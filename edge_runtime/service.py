@@ -29,7 +29,7 @@ from edge_runtime.targets.targets import Targets
 
 KEPT_FRAMES = 300  # rate and latencies are those of so many frames
 COUNTED_EVERY_S = 1.0
-RELEASED_EVERY_S = 60.0  # pictures and frames leave holes of their size; 2 to 4 ms
+RELEASED_EVERY_S = 60.0  # see `release_memory`; 2 to 4 ms
 UNDERVOLTAGE = 1  # bit of `HostStatus.throttled`
 
 

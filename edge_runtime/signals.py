@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from types import FrameType, TracebackType
 from typing import ClassVar, Self
 
 
-class NotedSignals:
+class NotedSignals(ABC):
     """While active, `note` is called for each of `SIGNALS`; the handlers before are put back at the end."""
 
     SIGNALS: ClassVar[Collection[signal.Signals]]
 
+    @abstractmethod
     def note(self, number: int, frame: FrameType | None) -> None:
         """A signal has come; called in the main thread."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self.note) for number in self.SIGNALS}

@@ -60,7 +60,7 @@ def compute() -> dict[str, np.ndarray]:
 
 
 def network_maps(bundle: Bundle) -> dict[str, np.ndarray]:
-    """Maps by model and level, of one picture."""
+    """Maps (1, rows, columns, channels), float32, by model and level, of one picture of 160 x 120 px."""
     blocks = np.random.default_rng(1).integers(0, 256, (1, 15, 20, 3), dtype=np.uint8)
     patches = blocks.repeat(8, axis=1).repeat(8, axis=2)
     levels = tuple(level.name for level in bundle.manifest.levels)

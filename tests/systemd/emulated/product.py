@@ -78,6 +78,7 @@ def check_screens(device: Device, report: Report) -> None:
         status = device.machine.run("sudo cfvgg-edge status")
         # Of two frames a second that are offered few are seen, and the target moves on: it may be lost.
         assert re.search(r"target 1 +(tracking|uncertain|lost|reacquired)", status), status
+        device.machine.run('sudo grep -m 1 \'"state": *"tracking"\' /var/lib/cfvgg/tracks.jsonl')
         excerpt("cfvgg-edge status", status)
         excerpt("systemctl status", device.machine.run(f"systemctl status {UNIT} --no-pager -n 0"))
         excerpt("journal", device.journal(20))
