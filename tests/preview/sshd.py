@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -86,8 +87,7 @@ class Sshd:
 
     def drop(self) -> None:
         """End every connection, as a network that fails does."""
-        for pid in self.sessions():
-            os.kill(pid, 9)
+        _kill(self.sessions())
 
     def stop(self) -> None:
         """Listen no more, and end every connection."""
@@ -97,8 +97,7 @@ class Sshd:
         self._process.terminate()
         self._process.wait()
         self._process = None
-        for pid in sessions:
-            os.kill(pid, 9)
+        _kill(sessions)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -116,3 +115,10 @@ class Sshd:
         assert self._process.poll() is None, self.log()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def _kill(pids: Sequence[int]) -> None:
+    """End processes, some of which may have ended by themselves since they were listed."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 9)
