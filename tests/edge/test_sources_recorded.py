@@ -100,7 +100,11 @@ def test_a_cut_off_video_is_an_error_after_its_good_frames(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("uri", "expected"),
-    [("x" * 300, "File name too long"), ("a\0b", "embedded null byte"), ("v/" * 3000, "File name too long")],
+    [
+        ("x" * 300, "File name too long"),
+        ("a\0b", ".*embedded null (byte|character).*"),
+        ("v/" * 3000, "File name too long"),
+    ],
 )
 def test_names_that_the_system_does_not_take(uri: str, expected: str) -> None:
     with pytest.raises(SourceError, match=rf"cannot be opened \({expected}\)") as caught:
