@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from edge_runtime.deployment.health import Limits
 from tests.deploy.bundles import Bundles
-from tests.deploy.loopback import Loopback, command_line, kill_at_once, send, ssh_clients
+from tests.deploy.loopback import Loopback, command_line, kill_at_once, ssh_clients
 from tests.deploy.mishaps import (
     LONG,
     Happened,
@@ -28,6 +28,7 @@ from tests.deploy.mishaps import (
     small_disk,
 )
 from tests.preview.helpers import PATIENCE_S, wait_for
+from tests.preview.sshd import send
 
 SHORT = Limits(health_s=3, min_rate_hz=0.1, max_p95_ms=60_000)
 

@@ -34,7 +34,7 @@ from tests.edge.device import BEHAVIOUR
 from tests.edge.service import ROOT, START
 from tests.edge.standin_systemctl import StandinSystemd
 from tests.preview.helpers import wait_for
-from tests.preview.sshd import Sshd
+from tests.preview.sshd import Sshd, send
 
 BOX = list(FakeSource().box(0))
 # Of a machine that may be busy with other tests, nothing is asked but frames.
@@ -234,13 +234,6 @@ def kill_at_once(pids: Sequence[int]) -> None:
     """Kill processes so that none of them sees another one's end."""
     send(pids, signal.SIGSTOP)
     send(pids, signal.SIGKILL)
-
-
-def send(pids: Sequence[int], number: signal.Signals) -> None:
-    """Send a signal to processes that may be gone."""
-    for pid in filter(None, pids):  # 0 would be everybody
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def command_line(pid: int) -> bytes:

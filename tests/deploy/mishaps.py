@@ -13,9 +13,10 @@ from pathlib import Path
 from edge_runtime.deployment.health import Limits
 from edge_runtime.errors import CfvggError
 from export.deploy.device import trial_options
-from tests.deploy.loopback import EASY, Loopback, Watched, descendants, kill_at_once, send, ssh_clients
+from tests.deploy.loopback import EASY, Loopback, Watched, descendants, kill_at_once, ssh_clients
 from tests.edge.service import ROOT
 from tests.preview.helpers import wait_for
+from tests.preview.sshd import send
 
 LONG = Limits(health_s=600, min_rate_hz=0.1, max_p95_ms=60_000)  # nobody waits for its end
 

@@ -102,7 +102,7 @@ def test_a_cut_off_video_is_an_error_after_its_good_frames(tmp_path: Path) -> No
     ("uri", "expected"),
     [
         ("x" * 300, "File name too long"),
-        ("a\0b", ".*embedded null (byte|character).*"),
+        ("a\0b", "embedded null byte|stat: embedded null character in path"),
         ("v/" * 3000, "File name too long"),
     ],
 )

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ class Sshd:
 
     def drop(self) -> None:
         """End every connection, as a network that fails does."""
-        _kill(self.sessions())
+        send(self.sessions(), signal.SIGKILL)
 
     def stop(self) -> None:
         """Listen no more, and end every connection."""
@@ -97,7 +98,7 @@ class Sshd:
         self._process.terminate()
         self._process.wait()
         self._process = None
-        _kill(sessions)
+        send(sessions, signal.SIGKILL)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -117,8 +118,8 @@ class Sshd:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def _kill(pids: Sequence[int]) -> None:
-    """End processes, some of which may have ended by themselves since they were listed."""
-    for pid in pids:
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to processes that may be gone."""
+    for pid in filter(None, pids):  # 0 would be everybody
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 9)
+            os.kill(pid, number)
